@@ -1,0 +1,49 @@
+// A strategy: how a training is laid out, as `space` counts it. Names are cli.md's JSON names.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/recipe.h"
+#include "schedule/schedule.h"
+
+namespace narrows {
+
+// What backward finds and what it recomputes; each is a keep set of the op graph (model/keep.h).
+enum class Recompute { None, Selective, Full, V3 };
+std::string to_string(Recompute recompute);
+std::optional<Recompute> recompute_of(std::string_view name);
+const std::vector<Recompute>& all_recomputes();
+
+// How the ranks are arranged: GPUs = pp * dp * cp * tp. `order` names the axes from the innermost: "tp-cp-dp-pp" (the
+// default; data parallel inside pipeline) or "tp-cp-pp-dp" (pipeline stages on neighbouring nodes).
+enum class AxisOrder { TpCpDpPp, TpCpPpDp };
+std::string to_string(AxisOrder order);
+std::optional<AxisOrder> axis_order_of(std::string_view name);
+
+struct Strategy {
+  int tp = 1;   // tensor parallel
+  int pp = 1;   // pipeline ranks
+  int vpp = 1;  // chunks a rank (interleaved schedule)
+  int ep = 1;   // expert parallel
+  int etp = 1;  // tensor parallel inside an expert
+  int cp = 1;   // context parallel
+  int dp = 1;   // data parallel replicas of the batch
+  int dp_shard = 1;  // ranks over which ZeRO/FSDP shards; divides dp * cp
+  int zero = 0;      // ZeRO stage
+  int micro_batch = 1;             // sequences
+  std::int64_t micro_batches = 1;  // per replica and step
+  bool sequence_parallel = false;
+  AxisOrder order = AxisOrder::TpCpDpPp;
+  ScheduleKind schedule = ScheduleKind::OneFOneB;
+  Recipe precision = Recipe::Bf16;
+  Recompute recompute = Recompute::None;
+
+  friend bool operator==(const Strategy&, const Strategy&) = default;
+};
+
+}  // namespace narrows
