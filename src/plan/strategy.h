@@ -8,16 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "model/keep.h"
 #include "model/recipe.h"
 #include "schedule/schedule.h"
 
 namespace narrows {
-
-// What backward finds and what it recomputes; each is a keep set of the op graph (model/keep.h).
-enum class Recompute { None, Selective, Full, V3 };
-std::string to_string(Recompute recompute);
-std::optional<Recompute> recompute_of(std::string_view name);
-const std::vector<Recompute>& all_recomputes();
 
 // How the ranks are arranged: GPUs = pp * dp * cp * tp. `order` names the axes from the innermost: "tp-cp-dp-pp" (the
 // default; data parallel inside pipeline) or "tp-cp-pp-dp" (pipeline stages on neighbouring nodes).

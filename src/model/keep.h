@@ -1,0 +1,20 @@
+// Which activations a layer keeps from its forward to its backward. What is not kept is recomputed from what is, when
+// a gradient first needs it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace narrows {
+
+// None: nothing is recomputed. Selective: the attention core (korthikanti2022). Full: only a layer's input is kept.
+// V3: norms, MLA up-projections and the activation function (deepseek2024).
+enum class Recompute { None, Selective, Full, V3 };
+std::string to_string(Recompute recompute);
+std::optional<Recompute> recompute_of(std::string_view name);
+const std::vector<Recompute>& all_recomputes();
+
+}  // namespace narrows
