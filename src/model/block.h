@@ -1,0 +1,67 @@
+// Builds the op graph of a block. Passes in order: build, fuse, recipe (quantise ops, stored
+// formats) happen in build_block; differentiate() then chooses what is kept, derives I and W and
+// inserts recomputation and the mirrored communication. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "model/graph.h"
+#include "model/keep.h"
+#include "model/spec.h"
+
+namespace narrows {
+
+enum class BlockKind { Attention, DenseFfn, Moe, Embedding, Head, MtpEntry };
+
+// How the work of a block is divided; only what changes the graph.
+struct Sharding {
+  int tp = 1;
+  bool sequence_parallel = false;
+  int cp = 1;
+  int ep = 1;
+  int etp = 1;
+  int micro_batch = 1;        // sequences
+  std::int64_t sequence = 0;  // tokens of a whole sequence
+  friend auto operator<=>(const Sharding&, const Sharding&) = default;
+};
+
+// What the training stack fuses, keeps and sends (SoftwareProfile holds the same flags as data).
+struct Fusions {
+  bool norm_residual = true;
+  bool activation = true;
+  bool rope = true;
+  bool attention = true;
+  bool permute = true;
+  bool loss = true;
+  bool grad_accumulation = true;
+  bool quantised_activations = false;
+  bool quantised_dispatch = false;
+  friend auto operator<=>(const Fusions&, const Fusions&) = default;
+};
+
+// What routing brings to one rank, as multiples of the tokens that a rank sends: distinct tokens
+// received, and copies (one per expert and token). The expected value is the mean of the fullest
+// rank where imbalance is priced.
+struct RoutedLoad {
+  Rows received{1, 1};
+  Rows copies{1, 1};
+};
+
+struct BlockKey {
+  BlockKind kind = BlockKind::Attention;
+  Sharding sharding;
+  Recipe recipe = Recipe::Bf16;
+  Fusions fusions;
+  bool window = false;  // attention within the sliding window
+};
+
+// Tokens of one micro-batch on one rank: outside tensor-parallel regions (sequence parallel divides
+// them), and inside.
+double tokens_of(const Sharding& sharding);
+double tokens_outside(const Sharding& sharding);
+
+// The forward graph.
+Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad& load = {});
+
+// Adds keep set, recomputation and gradients.
+void differentiate(Graph& graph, Recompute recompute, const Fusions& fusions);
+
+}  // namespace narrows

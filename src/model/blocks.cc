@@ -1,0 +1,252 @@
+// The forward graphs of the blocks. Shapes are per rank: heads and intermediate sizes divided by
+// tensor parallelism, tokens by context and sequence parallelism. SPDX-License-Identifier:
+// Apache-2.0
+#include <algorithm>
+
+#include "model/block.h"
+#include "model/graph_builder.h"
+
+namespace narrows {
+
+double tokens_of(const Sharding& s) {
+  return static_cast<double>(s.micro_batch) * static_cast<double>(s.sequence) / s.cp;
+}
+double tokens_outside(const Sharding& s) {
+  return s.sequence_parallel ? tokens_of(s) / s.tp : tokens_of(s);
+}
+
+namespace {
+
+struct Site {
+  const ModelSpec& model;
+  const Sharding& sharding;
+  GraphBuilder& b;
+
+  Rows inside() const { return exactly(tokens_of(sharding)); }
+  Rows outside() const { return exactly(tokens_outside(sharding)); }
+  bool gathers() const { return sharding.tp > 1 && sharding.sequence_parallel; }
+};
+
+// Enters a tensor-parallel region: sequence parallelism gathers the tokens, else nothing moves
+// forward (the input gradient is all-reduced: gradients.cc mirrors this op).
+TensorId enter(const Site& site, TensorId x) {
+  if (!site.gathers()) return x;
+  const Tensor in = site.b.at(x);
+  const TensorId out = site.b.tensor(in.name + " gathered", site.inside(), in.columns, in.dtype);
+  const Bytes whole = bytes_expected(site.b.at(out));
+  return site.b.collective("tp gather " + in.name, x, out,
+                           {CollectiveKind::AllGather, Axis::Tp, whole, 0});
+}
+
+// Leaves it: partial sums are reduced, and scattered again under sequence parallelism.
+TensorId leave(const Site& site, TensorId x) {
+  if (site.sharding.tp == 1) return x;
+  const Tensor in = site.b.at(x);
+  const TensorId out = site.b.tensor(in.name + " reduced", site.outside(), in.columns, in.dtype);
+  const CollectiveKind what =
+      site.gathers() ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
+  return site.b.collective("tp reduce " + in.name, x, out, {what, Axis::Tp, bytes_expected(in), 0});
+}
+
+AttentionShape attention_shape(const Site& site, bool window) {
+  const AttentionSpec& a = site.model.attention;
+  const Sharding& s = site.sharding;
+  AttentionShape shape;
+  shape.batch = s.micro_batch;
+  shape.heads = a.heads / s.tp;
+  shape.kv_heads = a.kind == AttentionKind::Mla ? shape.heads : std::max(1, a.kv_heads / s.tp);
+  shape.queries = s.sequence / s.cp;
+  // A query attends to half of the sequence on average; context parallelism balances that over its
+  // ranks.
+  shape.keys = s.cp == 1 ? s.sequence : s.sequence / 2 + shape.queries / 2;
+  shape.qk_dim = a.qk_dim();
+  shape.v_dim = a.value_dim();
+  shape.window = window ? a.window : 0;
+  return shape;
+}
+
+// Keys and values of the other context-parallel ranks, `columns` wide.
+void exchange_context(const Site& site, TensorId kv, double columns) {
+  if (site.sharding.cp == 1) return;
+  const Bytes whole =
+      site.sharding.cp * site.inside().expected * columns * size_of(site.b.at(kv).dtype);
+  site.b.collective("cp gather", kv, kv, {CollectiveKind::AllGather, Axis::Cp, whole, 0});
+}
+
+TensorId mla(const Site& site, TensorId x, bool window) {
+  const AttentionSpec& a = site.model.attention;
+  GraphBuilder& b = site.b;
+  const int h = site.model.hidden;
+  const int heads = a.heads / site.sharding.tp;
+  TensorId query = x;
+  if (a.q_lora > 0) {
+    query = b.norm("q latent norm", b.linear("q_a", x, a.q_lora, h), false);
+    query = b.linear("q_b", query, static_cast<std::int64_t>(heads) * a.qk_dim(), a.q_lora);
+    b.last().up_projection = true;
+  } else {
+    query = b.linear("q", x, static_cast<std::int64_t>(heads) * a.qk_dim(), h);
+  }
+  const TensorId latent = b.linear("kv_a", x, a.kv_lora + a.qk_rope, h);
+  const TensorId normed = b.norm("kv latent norm", latent, false);
+  const TensorId kv =
+      b.linear("kv_b", normed, static_cast<std::int64_t>(heads) * (a.qk_nope + a.v_dim), a.kv_lora);
+  b.last().up_projection = true;
+  // K is assembled from its part without position and the shared rotated part; q is rotated in
+  // place.
+  const TensorId key = b.rope(
+      "rope and k assembly", {query, kv}, site.inside(), static_cast<double>(heads) * a.qk_dim(),
+      static_cast<double>(heads) * (a.qk_nope + a.qk_dim() + 2 * a.qk_rope));
+  exchange_context(site, kv, static_cast<double>(heads) * (a.qk_dim() + a.v_dim));
+  return b.attention(attention_shape(site, window), {query, key, kv}, site.inside());
+}
+
+TensorId gqa(const Site& site, TensorId x, bool window) {
+  const AttentionSpec& a = site.model.attention;
+  GraphBuilder& b = site.b;
+  const int heads = a.heads / site.sharding.tp;
+  const int kv_heads = std::max(1, a.kv_heads / site.sharding.tp);
+  const double columns = static_cast<double>(heads + 2 * kv_heads) * a.head_dim;
+  TensorId qkv = b.linear("qkv", x, static_cast<std::int64_t>(columns), site.model.hidden);
+  if (a.qk_norm != QkNorm::None) qkv = b.norm("qk norm", qkv, false);
+  if (site.model.learned_positions == 0) {
+    const double rotated = static_cast<double>(heads + kv_heads) * a.head_dim;
+    qkv = b.rope("rope", {qkv}, site.inside(), columns, 2 * rotated);
+  }
+  exchange_context(site, qkv, 2.0 * kv_heads * a.head_dim);
+  return b.attention(attention_shape(site, window), {qkv}, site.inside());
+}
+
+TensorId attention_block(const Site& site, TensorId x, bool window) {
+  GraphBuilder& b = site.b;
+  const AttentionSpec& a = site.model.attention;
+  const TensorId normed = enter(site, b.norm("input norm", x, true));
+  const TensorId out =
+      a.kind == AttentionKind::Mla ? mla(site, normed, window) : gqa(site, normed, window);
+  const int heads = a.heads / site.sharding.tp;
+  return leave(site, b.linear("o_proj", out, site.model.hidden,
+                              static_cast<std::int64_t>(heads) * a.value_dim()));
+}
+
+// The two or three matrices of an FFN of intermediate size `f` (already divided) over `x`.
+TensorId ffn(const Site& site, const std::string& name, TensorId x, int f, int groups = 1) {
+  const bool gated = site.model.activation == Activation::SwiGlu;
+  const TensorId up = site.b.linear(name + (gated ? " gate_up" : " up"), x, gated ? 2 * f : f,
+                                    site.model.hidden, groups);
+  const TensorId act = site.b.activation_fn(name + " activation", up, gated);
+  return site.b.linear(name + " down", act, site.model.hidden, f, groups);
+}
+
+TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
+  GraphBuilder& b = site.b;
+  const MoeSpec& moe = *site.model.moe;
+  const Sharding& s = site.sharding;
+  const int h = site.model.hidden;
+  const double tokens = tokens_outside(s);
+  const TensorId normed = b.norm("post-attention norm", x, true);
+  const TensorId scores = b.plain_linear("router", normed, moe.experts, h);
+  const TensorId chosen = b.tensor("routing", site.outside(), 3.0 * moe.top_k, Dtype::F32);
+  b.graph().tensors[static_cast<std::size_t>(scores)].dtype = Dtype::F32;
+  b.memory_bound(OpKind::Router, "select experts", {scores}, chosen, tokens * moe.experts * 4 * 4);
+  b.last().input_grad_needs = {scores, chosen};
+
+  // To the experts: quantised tokens where the stack sends them so.
+  const bool narrow = b.fusions().quantised_dispatch && is_quantised(b.recipe());
+  const TensorId sent = narrow ? b.operand(normed) : normed;
+  const Bytes token = static_cast<double>(h) * size_of(b.at(sent).dtype);
+  const Rows received{tokens * load.received.expected, tokens * load.received.bound};
+  const Rows copies{tokens * load.copies.expected, tokens * load.copies.bound};
+  const TensorId arrived = b.tensor("received tokens", received, h, b.at(sent).dtype);
+  b.collective("dispatch", sent, arrived, {CollectiveKind::Dispatch, Axis::Ep, token, tokens});
+  const TensorId rows = b.tensor("expert rows", copies, h, b.at(arrived).dtype);
+  b.memory_bound(OpKind::Permute, "permute", {arrived}, rows,
+                 b.fusions().permute ? 0 : 2 * (bytes_expected(b.at(rows)) / byte));
+  TensorId gathered = rows;
+  if (s.etp > 1) {
+    gathered = b.tensor("expert rows gathered", {copies.expected * s.etp, copies.bound * s.etp}, h,
+                        b.at(rows).dtype);
+    b.collective("etp gather", rows, gathered,
+                 {CollectiveKind::AllGather, Axis::Etp, bytes_expected(b.at(gathered)), 0});
+  }
+  TensorId out = ffn(site, "expert", gathered, moe.expert_ffn / s.etp, moe.experts / s.ep);
+  if (s.etp > 1) {
+    const TensorId scattered = b.tensor("expert out scattered", copies, h, b.at(out).dtype);
+    out = b.collective("etp scatter", out, scattered,
+                       {CollectiveKind::ReduceScatter, Axis::Etp, bytes_expected(b.at(out)), 0});
+  }
+  const TensorId merged = b.activation("merged copies", received, h);
+  b.memory_bound(OpKind::Permute, "unpermute", {out}, merged,
+                 b.fusions().permute ? 0 : 2 * (bytes_expected(b.at(out)) / byte));
+  const Bytes back = static_cast<double>(h) * size_of(b.at(merged).dtype);
+  const TensorId combined = b.activation("combined", site.outside(), h);
+  b.collective("combine", merged, combined, {CollectiveKind::Combine, Axis::Ep, back, tokens});
+
+  if (moe.shared_ffn > 0) {
+    const TensorId shared =
+        leave(site, ffn(site, "shared", enter(site, normed), moe.shared_ffn / s.tp));
+    const TensorId sum = b.activation("moe out", site.outside(), h);
+    b.memory_bound(OpKind::Elementwise, "add shared", {combined, shared}, sum);
+    return sum;
+  }
+  return combined;
+}
+
+TensorId head_block(const Site& site, TensorId x) {
+  GraphBuilder& b = site.b;
+  const TensorId normed = enter(site, b.norm("final norm", x, true));
+  const double vocab = static_cast<double>(site.model.vocab) / site.sharding.tp;
+  const TensorId logits =
+      b.plain_linear("head", normed, static_cast<std::int64_t>(vocab), site.model.hidden);
+  const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
+  // Fused: logits read once in forward and once, with the gradient written, in backward.
+  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax,
+                 b.fusions().loss ? 0 : 2 * (bytes_expected(b.at(softmax)) / byte));
+  b.last().input_grad_needs = {softmax};
+  return softmax;
+}
+
+}  // namespace
+
+Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad& load) {
+  GraphBuilder b(key.recipe, key.fusions);
+  const Site site{model, key.sharding, b};
+  const int h = model.hidden;
+  const TensorId x = b.activation("residual", site.outside(), h);
+  TensorId out = kNoTensor;
+  switch (key.kind) {
+    case BlockKind::Attention:
+      out = attention_block(site, x, key.window);
+      break;
+    case BlockKind::DenseFfn: {
+      const TensorId normed = enter(site, b.norm("post-attention norm", x, true));
+      out = leave(site, ffn(site, "ffn", normed, model.ffn / key.sharding.tp));
+      break;
+    }
+    case BlockKind::Moe:
+      out = moe_block(site, x, load);
+      break;
+    case BlockKind::Embedding: {
+      out = b.activation("embedded", site.outside(), h);
+      b.memory_bound(OpKind::Embedding, "embedding", {}, out, bytes_expected(b.at(out)) / byte);
+      break;
+    }
+    case BlockKind::Head:
+      out = head_block(site, x);
+      break;
+    case BlockKind::MtpEntry: {
+      // Hidden state and the next token's embedding, each normalised, side by side into one
+      // projection.
+      const TensorId state = b.norm("hidden norm", x, false);
+      const TensorId next = b.activation("next embedding", site.outside(), h);
+      b.memory_bound(OpKind::Embedding, "embedding", {}, next, bytes_expected(b.at(next)) / byte);
+      const TensorId both = b.activation("both", site.outside(), 2.0 * h);
+      b.memory_bound(OpKind::Norm, "embedding norm", {next, state}, both);
+      out = b.linear("eh_proj", both, h, 2 * static_cast<std::int64_t>(h));
+      break;
+    }
+  }
+  b.graph().input = key.kind == BlockKind::Embedding ? kNoTensor : x;
+  b.graph().output = out;
+  return std::move(b.graph());
+}
+
+}  // namespace narrows

@@ -1,0 +1,284 @@
+// The backward passes, derived from the forward ops: what is kept, what is recomputed, the ops of
+// the input gradient (I) and of the weight gradient (W), and the mirrored communication.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "model/block.h"
+
+namespace narrows {
+namespace {
+
+bool contains(const std::vector<TensorId>& ids, TensorId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+void add_once(std::vector<TensorId>& ids, TensorId id) {
+  if (!contains(ids, id)) ids.push_back(id);
+}
+
+// Whether the policy recomputes this output instead of keeping it.
+bool recomputes(Recompute policy, const Op& producer, TensorId output) {
+  switch (policy) {
+    case Recompute::None:
+      return false;
+    case Recompute::Full:
+      return true;
+    // The attention core; its output stays, as the input of the projection behind it
+    // (korthikanti2022).
+    case Recompute::Selective:
+      return producer.kind == OpKind::Attention && output != producer.outputs.front();
+    // Norms, MLA up-projections with what is assembled from them, and the activation function
+    // (deepseek2024 §3.2.3). Expert rows are laid out again from the received tokens.
+    case Recompute::V3:
+      return producer.kind == OpKind::Norm || producer.up_projection ||
+             producer.kind == OpKind::Rope || producer.kind == OpKind::ActivationFn ||
+             producer.name == "permute";
+  }
+  return false;
+}
+
+const Op* producer_of(const Graph& graph, TensorId id) {
+  for (const Op& op : graph.forward) {
+    if (contains(op.outputs, id)) return &op;
+  }
+  return nullptr;
+}
+
+// Quantised copies are cheap to make again from their source, or their source need not be kept when
+// they are.
+bool is_quantise(const Op& op) { return op.kind == OpKind::Quantise; }
+
+class Differentiator {
+ public:
+  Differentiator(Graph& graph, Recompute policy, const Fusions& fusions)
+      : graph_(graph), policy_(policy), fusions_(fusions), again_(graph.forward.size(), false) {}
+
+  void run() {
+    for (const Op& op : graph_.forward) {
+      for (const TensorId id : op.input_grad_needs) require(id, graph_.kept_for_input);
+    }
+    for (const Op& op : graph_.forward) {
+      for (const TensorId id : op.weight_grad_needs) require(id, graph_.kept_for_weight);
+    }
+    // What W holds anyway is not counted twice.
+    std::erase_if(graph_.kept_for_input,
+                  [&](TensorId id) { return contains(graph_.kept_for_weight, id); });
+    if (policy_ == Recompute::Full && graph_.input != kNoTensor) keep_only_input();
+    insert_recomputation();
+    for (std::size_t i = graph_.forward.size(); i-- > 0;) derive(graph_.forward[i]);
+  }
+
+ private:
+  void require(TensorId id, std::vector<TensorId>& kept) {
+    const TensorId copy = graph_.tensors[static_cast<std::size_t>(id)].kept_as;
+    if (copy != kNoTensor) {
+      add_once(kept, copy);
+      return;
+    }
+    const Op* producer = producer_of(graph_, id);
+    const bool again =
+        producer != nullptr && (recomputes(policy_, *producer, id) || remade(*producer));
+    if (!again) {
+      add_once(kept, id);
+      return;
+    }
+    const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
+    if (again_[index]) return;
+    again_[index] = true;
+    for (const TensorId input : producer->inputs) require(input, kept);
+  }
+  // A quantised copy whose source is recomputed anyway.
+  bool remade(const Op& op) const {
+    if (!is_quantise(op)) return false;
+    const Op* source = producer_of(graph_, op.inputs.front());
+    return source != nullptr && recomputes(policy_, *source, op.inputs.front());
+  }
+  void keep_only_input() {
+    graph_.kept_for_weight.clear();
+    graph_.kept_for_input = {graph_.input};
+    again_.assign(again_.size(), true);
+  }
+  void insert_recomputation() {
+    for (std::size_t i = 0; i < again_.size(); ++i) {
+      if (!again_[i]) continue;
+      graph_.recompute.push_back(graph_.forward[i]);
+      graph_.recompute.back().recomputed = true;
+    }
+  }
+
+  void derive(const Op& op) {
+    switch (op.kind) {
+      case OpKind::Matmul:
+        derive_matmul(op);
+        break;
+      case OpKind::Attention:
+        derive_attention(op);
+        break;
+      case OpKind::Collective:
+        derive_collective(op);
+        break;
+      case OpKind::Quantise:
+        break;  // the gradient passes through
+      case OpKind::Embedding:
+        push(op, Direction::WeightGrad, 1.5 * op.traffic);
+        break;
+      case OpKind::Loss:
+        push(op, Direction::InputGrad, op.traffic);
+        break;
+      // Read the input and the gradient, write the gradient: half as much again as forward.
+      case OpKind::Norm:
+        push(op, Direction::InputGrad, norm_traffic(op));
+        break;
+      case OpKind::ActivationFn:
+        push(op, Direction::InputGrad, activation_traffic(op));
+        break;
+      case OpKind::Rope:
+        push(op, Direction::InputGrad, rope_traffic(op));
+        break;
+      case OpKind::Router:
+      case OpKind::Permute:
+      case OpKind::Elementwise:
+        push(op, Direction::InputGrad, op.traffic);
+        break;
+      case OpKind::Optimizer:
+        break;
+    }
+  }
+
+  Bytes tensors(const std::vector<TensorId>& ids) const {
+    Bytes total;
+    for (const TensorId id : ids)
+      total += bytes_expected(graph_.tensors[static_cast<std::size_t>(id)]);
+    return total;
+  }
+  // Input, output gradient and (fused) the residual's gradient in; input gradient out.
+  Bytes norm_traffic(const Op& op) const {
+    return 2 * tensors(op.inputs) + 2 * tensors(op.outputs);
+  }
+  // The input and the gradient of the output in, the gradient of the input out, the output again
+  // where it is remade.
+  Bytes activation_traffic(const Op& op) const {
+    return 2 * tensors(op.inputs) + tensors(op.outputs);
+  }
+  // The gradient of K is split again and its rotated part summed over heads.
+  Bytes rope_traffic(const Op& op) const { return 1.4 * op.traffic; }
+
+  void push(const Op& forward, Direction direction, Bytes traffic) {
+    Op op = forward;
+    op.direction = direction;
+    op.traffic = traffic;
+    std::swap(op.inputs, op.outputs);
+    (direction == Direction::WeightGrad ? graph_.weight_grad : graph_.input_grad)
+        .push_back(std::move(op));
+  }
+
+  void quantise(const std::string& name, Bytes traffic) {
+    Op op;
+    op.kind = OpKind::Quantise;
+    op.name = name;
+    op.direction = Direction::InputGrad;
+    op.traffic = traffic;
+    graph_.input_grad.push_back(std::move(op));
+  }
+
+  void derive_matmul(const Op& op) {
+    const Tensor out = graph_.tensors[static_cast<std::size_t>(op.outputs.front())];
+    const Tensor in = graph_.tensors[static_cast<std::size_t>(op.inputs.front())];
+    const bool quantised = is_quantised(op.precision);
+    if (quantised) {
+      const double out_elements = out.rows.expected * out.columns;
+      const double in_elements = in.rows.expected * in.columns;
+      const Bytes narrow = size_of(operand_dtype(op.precision));
+      // The output gradient for dgrad (1x128) and, transposed, for wgrad (128x1): one read, two
+      // writes.
+      quantise("quantise d " + op.name, out_elements * (2 * byte + 2 * narrow));
+      // The kept input in the other tiling, transposed.
+      quantise("requantise input of " + op.name, in_elements * (size_of(in.dtype) + narrow));
+      // Hopper's fp8 matmul wants both operands K-major: the weight is transposed for dgrad.
+      if (op.precision == Recipe::Fp8Block)
+        quantise("transpose weight of " + op.name, 2 * op.weight);
+      const TensorId gradient = static_cast<TensorId>(graph_.tensors.size());
+      graph_.tensors.push_back(
+          {"d " + out.name + " transposed", out.rows, out.columns, operand_dtype(op.precision)});
+      graph_.handed_to_weight.push_back(gradient);
+    } else {
+      const TensorId gradient = static_cast<TensorId>(graph_.tensors.size());
+      graph_.tensors.push_back({"d " + out.name, out.rows, out.columns, out.dtype});
+      graph_.handed_to_weight.push_back(gradient);
+    }
+    push(op, Direction::InputGrad, {});
+    push(op, Direction::WeightGrad, {});
+    if (!fusions_.grad_accumulation) {
+      // The gradient of this micro-batch is added to the float accumulator in a pass of its own.
+      Op add;
+      add.kind = OpKind::Elementwise;
+      add.name = "accumulate d " + op.name;
+      add.direction = Direction::WeightGrad;
+      add.traffic = static_cast<double>(op.matmul.groups) * static_cast<double>(op.matmul.n) *
+                    static_cast<double>(op.matmul.k) * 10 * byte;
+      graph_.weight_grad.push_back(std::move(add));
+    }
+  }
+
+  void derive_attention(const Op& op) {
+    push(op, Direction::InputGrad, {});
+    // dO . O, and the conversion of the accumulated dQ.
+    Op around;
+    around.kind = OpKind::Elementwise;
+    around.name = "attention backward pre and post";
+    around.direction = Direction::InputGrad;
+    const AttentionShape& a = op.attention;
+    const double queries = a.batch * static_cast<double>(a.queries) * a.heads;
+    around.traffic = queries * (2.0 * a.v_dim * 2 + a.qk_dim * 6.0) * byte;
+    graph_.input_grad.push_back(std::move(around));
+  }
+
+  void derive_collective(const Op& op) {
+    Op mirror = op;
+    mirror.direction = Direction::InputGrad;
+    std::swap(mirror.inputs, mirror.outputs);
+    switch (op.collective.what) {
+      case CollectiveKind::AllGather:
+        mirror.collective.what = CollectiveKind::ReduceScatter;
+        break;
+      case CollectiveKind::ReduceScatter:
+        mirror.collective.what = CollectiveKind::AllGather;
+        break;
+      // The backward of dispatch is a combine of dX in the activation format; that of combine
+      // dispatches dY, narrow where the stack sends narrow tokens.
+      case CollectiveKind::Dispatch: {
+        mirror.collective.what = CollectiveKind::Combine;
+        mirror.collective.bytes = partner_bytes(CollectiveKind::Combine);
+        break;
+      }
+      case CollectiveKind::Combine: {
+        mirror.collective.what = CollectiveKind::Dispatch;
+        mirror.collective.bytes = partner_bytes(CollectiveKind::Dispatch);
+        break;
+      }
+      // Without sequence parallelism the all-reduce stands at the region's exit in forward and at
+      // its entry in backward.
+      default:
+        break;
+    }
+    graph_.input_grad.push_back(std::move(mirror));
+  }
+  Bytes partner_bytes(CollectiveKind what) const {
+    for (const Op& op : graph_.forward) {
+      if (op.kind == OpKind::Collective && op.collective.what == what) return op.collective.bytes;
+    }
+    return {};
+  }
+
+  Graph& graph_;
+  Recompute policy_;
+  Fusions fusions_;
+  std::vector<bool> again_;
+};
+
+}  // namespace
+
+void differentiate(Graph& graph, Recompute recompute, const Fusions& fusions) {
+  Differentiator(graph, recompute, fusions).run();
+}
+
+}  // namespace narrows

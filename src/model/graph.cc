@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/graph.h"
+
+#include <algorithm>
+
+namespace narrows {
+
+Bytes bytes_expected(const Tensor& tensor) {
+  return tensor.rows.expected * tensor.columns * size_of(tensor.dtype);
+}
+Bytes bytes_bound(const Tensor& tensor) {
+  return tensor.rows.bound * tensor.columns * size_of(tensor.dtype);
+}
+
+namespace {
+
+Bytes sum(const Graph& graph, const std::vector<TensorId>& ids) {
+  Bytes total;
+  for (const TensorId id : ids) total += bytes_bound(graph.tensors[static_cast<std::size_t>(id)]);
+  return total;
+}
+
+Bytes largest_step(const Graph& graph, const std::vector<Op>& ops) {
+  Bytes largest;
+  for (const Op& op : ops) largest = max(largest, sum(graph, op.inputs) + sum(graph, op.outputs));
+  return largest;
+}
+
+}  // namespace
+
+KeptBytes kept_bytes(const Graph& graph) {
+  return {sum(graph, graph.kept_for_input), sum(graph, graph.kept_for_weight),
+          sum(graph, graph.handed_to_weight)};
+}
+
+TransientBytes transient_bytes(const Graph& graph) {
+  // What is recomputed lives until the pass ends.
+  Bytes recomputed;
+  for (const Op& op : graph.recompute) recomputed += sum(graph, op.outputs);
+  return {largest_step(graph, graph.forward), largest_step(graph, graph.input_grad) + recomputed,
+          largest_step(graph, graph.weight_grad)};
+}
+
+Flops executed_flops(const Op& op) {
+  if (op.kind == OpKind::Matmul) {
+    const MatmulShape& s = op.matmul;
+    return 2 * s.m.expected * static_cast<double>(s.n) * static_cast<double>(s.k) * flop;
+  }
+  if (op.kind != OpKind::Attention) return {};
+  const AttentionShape& a = op.attention;
+  const double queries = static_cast<double>(a.queries);
+  double keys = static_cast<double>(a.keys);
+  // Mean number of keys a query attends to.
+  if (a.causal) keys -= queries / 2;
+  if (a.window > 0) keys = std::min(keys, static_cast<double>(a.window));
+  const double dims =
+      op.direction == Direction::Forward ? a.qk_dim + a.v_dim : 3 * a.qk_dim + 2 * a.v_dim;
+  return 2 * a.batch * a.heads * queries * keys * dims * flop;
+}
+
+}  // namespace narrows

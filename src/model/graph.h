@@ -1,0 +1,81 @@
+// The op graph of a block: what one rank does for one micro-batch of one attention, FFN, MoE,
+// embedding, head or MTP block. Built once per key and then immutable; ops stand in execution
+// order. `measure` times its ops, `cost` prices them, `runtime` runs them; memory is the liveness
+// of its tensors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/op.h"
+
+namespace narrows {
+
+using TensorId = int;
+inline constexpr TensorId kNoTensor = -1;
+
+struct Tensor {
+  std::string name;
+  Rows rows;
+  double columns = 0;
+  Dtype dtype = Dtype::Bf16;
+  TensorId kept_as = kNoTensor;  // a narrower copy that is kept for backward in its stead
+};
+Bytes bytes_expected(const Tensor& tensor);  // what time depends on
+Bytes bytes_bound(const Tensor& tensor);     // what memory must be ready for
+
+// One kernel or collective. Which of the shapes counts depends on `kind`; the others stay empty.
+struct Op {
+  OpKind kind = OpKind::Elementwise;
+  std::string name;
+  Direction direction = Direction::Forward;
+  bool recomputed = false;          // a forward op that runs again in backward
+  Recipe precision = Recipe::Bf16;  // in which format a matmul multiplies
+  MatmulShape matmul;               // as in forward, whatever the direction
+  AttentionShape attention;
+  CollectiveShape collective;
+  Bytes traffic;                 // memory-bound kinds: bytes read and written, expected
+  Bytes weight;                  // stored bytes of the weight that it reads
+  bool up_projection = false;    // MLA's q_b and kv_b, which v3 recomputes
+  std::vector<TensorId> inputs;  // activations
+  std::vector<TensorId> outputs;
+  std::vector<TensorId> input_grad_needs;   // forward tensors that its I reads
+  std::vector<TensorId> weight_grad_needs;  // forward tensors that its W reads
+};
+
+struct Graph {
+  std::vector<Tensor> tensors;
+  std::vector<Op> forward;
+  // Filled by differentiate().
+  std::vector<Op> recompute;  // run before the input gradient
+  std::vector<Op> input_grad;
+  std::vector<Op> weight_grad;
+  std::vector<TensorId> kept_for_input;    // from F until I ends
+  std::vector<TensorId> kept_for_weight;   // from F until W ends
+  std::vector<TensorId> handed_to_weight;  // from I until W ends
+
+  TensorId input = kNoTensor;   // the residual stream that enters
+  TensorId output = kNoTensor;  // … and leaves
+};
+
+// Bytes by lifetime, per micro-batch.
+struct KeptBytes {
+  Bytes until_input_grad;
+  Bytes until_weight_grad;
+  Bytes input_to_weight_grad;
+};
+KeptBytes kept_bytes(const Graph& graph);
+
+// The largest sum of live tensors inside one pass, beside what is kept: inputs and outputs of the
+// op that runs.
+struct TransientBytes {
+  Bytes forward;
+  Bytes input_grad;
+  Bytes weight_grad;
+};
+TransientBytes transient_bytes(const Graph& graph);
+
+// FLOPs that the ops really execute (attention backward is five matmuls; recomputation counts).
+Flops executed_flops(const Op& op);
+
+}  // namespace narrows

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/graph_builder.h"
+
+namespace narrows {
+
+TensorId GraphBuilder::tensor(std::string name, Rows rows, double columns, Dtype dtype) {
+  graph_.tensors.push_back({std::move(name), rows, columns, dtype});
+  return static_cast<TensorId>(graph_.tensors.size()) - 1;
+}
+
+TensorId GraphBuilder::norm(const std::string& name, TensorId x, bool residual) {
+  const Tensor in = at(x);
+  const TensorId out = activation(name, in.rows, in.columns);
+  // With the residual addition: two tensors in, the new residual and the normalised one out.
+  const Bytes one = bytes_expected(in);
+  if (residual && !fusions_.norm_residual) {
+    memory_bound(OpKind::Elementwise, name + " residual add", {x}, kNoTensor, 2 * (one / byte));
+    last().inputs = {x};
+  }
+  Op op;
+  op.kind = OpKind::Norm;
+  op.name = name;
+  op.traffic = (residual && fusions_.norm_residual ? 3 : 1) * one + bytes_expected(at(out));
+  op.inputs = {x};
+  op.outputs = {out};
+  op.input_grad_needs = {x};
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
+TensorId GraphBuilder::operand(TensorId x) {
+  if (!is_quantised(recipe_) || at(x).dtype == operand_dtype(recipe_)) return x;
+  for (const auto& [from, to] : quantised_) {
+    if (from == x) return to;
+  }
+  const Tensor in = at(x);
+  const TensorId out = tensor(in.name + " " + to_string(operand_dtype(recipe_)), in.rows,
+                              in.columns, operand_dtype(recipe_));
+  Op op;
+  op.kind = OpKind::Quantise;
+  op.name = "quantise " + in.name;
+  op.traffic = bytes_expected(in) + bytes_expected(at(out));
+  op.inputs = {x};
+  op.outputs = {out};
+  graph_.forward.push_back(std::move(op));
+  quantised_.emplace_back(x, out);
+  return out;
+}
+
+TensorId GraphBuilder::multiply(const std::string& name, TensorId x, TensorId input,
+                                const MatmulShape& shape, Recipe precision) {
+  const TensorId out = activation(name, shape.m, static_cast<double>(shape.n));
+  Op op;
+  op.kind = OpKind::Matmul;
+  op.name = name;
+  op.precision = precision;
+  op.matmul = shape;
+  const Dtype stored = precision == recipe_ ? operand_dtype(recipe_) : activation_dtype(recipe_);
+  op.weight = static_cast<double>(shape.groups) * static_cast<double>(shape.n) *
+              static_cast<double>(shape.k) * size_of(stored);
+  op.inputs = {input};
+  op.outputs = {out};
+  // The weight gradient needs the input: the quantised copy where the stack keeps that one.
+  op.weight_grad_needs = {input != x && fusions_.quantised_activations ? input : x};
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
+TensorId GraphBuilder::linear(const std::string& name, TensorId x, std::int64_t n, std::int64_t k,
+                              int groups) {
+  const TensorId input = operand(x);
+  return multiply(name, x, input, {at(x).rows, n, k, groups}, recipe_);
+}
+
+TensorId GraphBuilder::plain_linear(const std::string& name, TensorId x, std::int64_t n,
+                                    std::int64_t k) {
+  const Recipe plain = is_quantised(recipe_) ? Recipe::Bf16 : recipe_;
+  return multiply(name, x, x, {at(x).rows, n, k, 1}, plain);
+}
+
+TensorId GraphBuilder::rope(const std::string& name, std::initializer_list<TensorId> inputs,
+                            Rows rows, double columns, double traffic_columns) {
+  const TensorId out = activation(name, rows, columns);
+  Op op;
+  op.kind = OpKind::Rope;
+  op.name = name;
+  op.traffic = rows.expected * traffic_columns * size_of(activation_dtype(recipe_));
+  op.inputs = inputs;
+  op.outputs = {out};
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
+TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_list<TensorId> qkv,
+                                 Rows rows) {
+  const double columns = static_cast<double>(shape.heads) * shape.v_dim;
+  // DeepSeek-V3 caches the input of the linear after attention in 12 bits (deepseek2024 §3.3.3).
+  const bool narrow = fusions_.quantised_activations && is_quantised(recipe_);
+  const TensorId out =
+      tensor("attention out", rows, columns, narrow ? Dtype::E5M6 : activation_dtype(recipe_));
+  const TensorId statistics = tensor("log-sum-exp", rows, shape.heads, Dtype::F32);
+  Op op;
+  op.kind = OpKind::Attention;
+  op.name = "attention";
+  op.attention = shape;
+  op.inputs = qkv;
+  op.outputs = {out, statistics};
+  op.input_grad_needs = qkv;
+  op.input_grad_needs.push_back(out);
+  op.input_grad_needs.push_back(statistics);
+  graph_.forward.push_back(std::move(op));
+  if (!fusions_.attention) {
+    // Scores written, softmaxed and dropped out in memory: about five passes of 2 bytes and a mask
+    // (korthikanti2022).
+    const double keys = static_cast<double>(shape.keys);
+    const TensorId scores = tensor(
+        "scores", {rows.expected * shape.heads, rows.bound * shape.heads}, keys * 2.5, Dtype::Bf16);
+    last().outputs.push_back(scores);
+    last().input_grad_needs.push_back(scores);
+    memory_bound(OpKind::Elementwise, "softmax", {}, kNoTensor,
+                 rows.expected * shape.heads * keys * 11);
+  }
+  return out;
+}
+
+TensorId GraphBuilder::activation_fn(const std::string& name, TensorId x, bool gated) {
+  const Tensor in = at(x);
+  const TensorId out = activation(name, in.rows, gated ? in.columns / 2 : in.columns);
+  // A stack that keeps quantised activations keeps this input in eight bits too (deepseek2024
+  // §3.3.3).
+  if (fusions_.quantised_activations && is_quantised(recipe_)) {
+    const TensorId kept = tensor(in.name + " kept", in.rows, in.columns, operand_dtype(recipe_));
+    memory_bound(OpKind::Quantise, "quantise " + in.name + " to keep", {x}, kept);
+    graph_.tensors[static_cast<std::size_t>(x)].kept_as = kept;
+  }
+  Op op;
+  op.kind = OpKind::ActivationFn;
+  op.name = name;
+  op.traffic = (fusions_.activation ? 1 : 2) * (bytes_expected(in) + bytes_expected(at(out)));
+  op.inputs = {x};
+  op.outputs = {out};
+  op.input_grad_needs = {x};
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
+TensorId GraphBuilder::memory_bound(OpKind kind, const std::string& name,
+                                    std::initializer_list<TensorId> inputs, TensorId output,
+                                    double extra_bytes) {
+  Op op;
+  op.kind = kind;
+  op.name = name;
+  op.inputs = inputs;
+  op.traffic = extra_bytes * byte;
+  for (const TensorId id : op.inputs) op.traffic += bytes_expected(at(id));
+  if (output != kNoTensor) {
+    op.traffic += bytes_expected(at(output));
+    op.outputs = {output};
+  }
+  graph_.forward.push_back(std::move(op));
+  return output;
+}
+
+TensorId GraphBuilder::collective(const std::string& name, TensorId x, TensorId output,
+                                  const CollectiveShape& shape) {
+  Op op;
+  op.kind = OpKind::Collective;
+  op.name = name;
+  op.collective = shape;
+  op.inputs = {x};
+  op.outputs = {output};
+  graph_.forward.push_back(std::move(op));
+  return output;
+}
+
+}  // namespace narrows
