@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/block_cost.h"
+
+#include "cost/collective_time.h"
+#include "cost/load.h"
+#include "cost/reach.h"
+
+namespace narrows {
+namespace {
+
+bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == OpKind::Attention; }
+
+RouterShape router_of(const MoeSpec& moe) { return {moe.experts, moe.top_k, moe.groups, moe.top_groups}; }
+
+const Span& span_on(const BlockLayout& layout, Axis axis) {
+  switch (axis) {
+    case Axis::Cp: return layout.cp;
+    case Axis::Ep: return layout.ep;
+    case Axis::Etp: return layout.etp;
+    default: return layout.tp;
+  }
+}
+
+}  // namespace
+
+PassCost& PassCost::operator+=(const PassCost& other) {
+  multiply += other.multiply;
+  stream += other.stream;
+  exposed += other.exposed;
+  hidden += other.hidden;
+  for (int b = 0; b < kBases; ++b) by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
+  squared_error += other.squared_error;
+  return *this;
+}
+
+Fusions fusions_of(const SoftwareProfile& s) {
+  return {s.fused_norm_residual, s.fused_activation,        s.fused_rope,
+          s.fused_attention,     s.fused_permute,           s.fused_loss,
+          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
+}
+
+RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
+  const MoeSpec& moe = *model_.moe;
+  const int ep = layout.sharding.ep;
+  const Reach reach = expected_reach(router_of(moe), ep, cluster_.gpus_per_node);
+  const double tokens = tokens_outside(layout.sharding);
+  const double fullest = expected_max_over_mean(router_of(moe), ep, tokens, routing_ == Routing::Natural,
+                                                software_.load_imbalance);
+  // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is kept ready for the same.
+  RoutedLoad load;
+  load.received = {reach.gpus * fullest, reach.gpus * fullest};
+  load.copies = {moe.top_k * fullest, moe.top_k * fullest};
+  return load;
+}
+
+const BlockCost& BlockPricer::price(BlockKind kind, bool window, const BlockLayout& layout) {
+  const Key key{kind, window, layout};
+  const auto found = known_.find(key);
+  if (found != known_.end()) return found->second;
+  return known_.emplace(key, compute(key)).first->second;
+}
+
+BlockCost BlockPricer::compute(const Key& key) const {
+  const Fusions fusions = fusions_of(software_);
+  const RoutedLoad load = key.kind == BlockKind::Moe ? routed_load(key.layout) : RoutedLoad{};
+  Graph graph = build_block({key.kind, key.layout.sharding, key.layout.recipe, fusions, key.window}, model_, load);
+  differentiate(graph, key.layout.recompute, fusions);
+
+  BlockCost cost;
+  ExchangeCost again;
+  cost.forward = price_ops(graph.forward, key.layout, cost.exchange);
+  cost.recompute = price_ops(graph.recompute, key.layout, again);
+  cost.recomputed_exchange = again.forward();
+  cost.input_grad = price_ops(graph.input_grad, key.layout, cost.exchange);
+  cost.weight_grad = price_ops(graph.weight_grad, key.layout, cost.exchange);
+  cost.kept = kept_bytes(graph);
+  cost.transient = transient_bytes(graph);
+  return cost;
+}
+
+Estimate BlockPricer::price_op(const Op& op) const {
+  Estimate estimate;
+  if (op.kind == OpKind::Matmul) {
+    estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
+  } else if (op.kind == OpKind::Attention) {
+    estimate = kernels_.attention(op.precision, op.direction, op.attention);
+  } else {
+    estimate = kernels_.memory_bound(op.kind, op.traffic);
+  }
+  estimate.time = max(estimate.time, software_.launch);
+  return estimate;
+}
+
+PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout, ExchangeCost& exchange) const {
+  PassCost pass;
+  for (const Op& op : ops) {
+    if (op.kind != OpKind::Collective) {
+      const Estimate estimate = price_op(op);
+      (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
+      pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
+      const double error = estimate.time / sec * estimate.error;
+      pass.squared_error += error * error;
+      continue;
+    }
+    const Axis axis = op.collective.axis;
+    if (axis == Axis::Ep) {
+      if (layout.sharding.ep == 1) continue;
+      const Seconds time = exchange_time(op.collective, router_of(*model_.moe), layout.sharding.ep, layout.ep, cluster_,
+                                         software_.dispatcher)
+                               .time;
+      const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
+      if (op.direction == Direction::Forward) {
+        (dispatches ? exchange.dispatch : exchange.combine) += time;
+      } else {
+        (dispatches ? exchange.combine_gradient : exchange.dispatch_gradient) += time;
+      }
+      continue;
+    }
+    const Seconds time = collective_time(op.collective, span_on(layout, axis), cluster_).time;
+    const double share = axis == Axis::Cp ? software_.overlap_cp : software_.overlap_tp;
+    pass.hidden += share * time;
+    pass.exposed += (1 - share) * time;
+  }
+  return pass;
+}
+
+}  // namespace narrows

@@ -1,0 +1,86 @@
+// The price of a block in each of its passes: the ops of its graph, each by measurement, interpolation or roofline, and
+// its collectives by the link model. What runs beside what is decided one level up (item_cost.h).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <map>
+
+#include "cost/estimate.h"
+#include "cost/exchange.h"
+#include "cost/kernel_time.h"
+#include "cost/layout.h"
+#include "model/block.h"
+#include "plan/training.h"
+#include "software/profile.h"
+
+namespace narrows {
+
+// One pass of a block on one rank. Exchanges (expert dispatch and combine) stand apart in BlockCost.
+struct PassCost {
+  Seconds multiply;   // matmuls and attention: bound by multiprocessors
+  Seconds stream;     // the rest: bound by memory bandwidth
+  Seconds exposed;    // collectives that nothing hides
+  Seconds hidden;     // … and the part that the stack hides under compute
+  std::array<Seconds, kBases> by_basis{};  // of multiply and stream
+  double squared_error = 0;                // sum of (time x error)^2 in s^2: errors of ops taken as independent
+  Seconds compute() const { return multiply + stream; }
+  PassCost& operator+=(const PassCost& other);
+};
+
+// Expert traffic of a MoE block, alone on its links. The gradient of combine is a dispatch and the other way round.
+struct ExchangeCost {
+  Seconds dispatch, combine;            // forward
+  Seconds dispatch_gradient;            // physically a combine of dX
+  Seconds combine_gradient;             // physically a dispatch of dY
+  Seconds forward() const { return dispatch + combine; }
+  Seconds backward() const { return dispatch_gradient + combine_gradient; }
+};
+
+struct BlockCost {
+  PassCost forward, recompute, input_grad, weight_grad;
+  ExchangeCost exchange;
+  Seconds recomputed_exchange;  // full recomputation sends the tokens again
+  KeptBytes kept;
+  TransientBytes transient;
+};
+
+// Prices blocks of one model on one cluster under one stack, and remembers. Borrows all it is given. Not thread-safe.
+class BlockPricer {
+ public:
+  BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
+              const KernelTimes& kernels)
+      : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels) {}
+
+  const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
+  // What routing brings to the fullest rank and to the mean one, per token sent.
+  RoutedLoad routed_load(const BlockLayout& layout) const;
+
+  const ModelSpec& model() const { return model_; }
+  const Cluster& cluster() const { return cluster_; }
+  const SoftwareProfile& software() const { return software_; }
+  const KernelTimes& kernels() const { return kernels_; }
+
+ private:
+  struct Key {
+    BlockKind kind;
+    bool window;
+    BlockLayout layout;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  BlockCost compute(const Key& key) const;
+  PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout, ExchangeCost& exchange) const;
+  Estimate price_op(const Op& op) const;
+
+  const ModelSpec& model_;
+  const Cluster& cluster_;
+  const SoftwareProfile& software_;
+  Routing routing_;
+  const KernelTimes& kernels_;
+  std::map<Key, BlockCost> known_;
+};
+
+// The flags of a stack that change the graph.
+Fusions fusions_of(const SoftwareProfile& software);
+
+}  // namespace narrows

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/item_cost.h"
+
+namespace narrows {
+
+std::vector<ItemClass> classes_of(const ModelSpec& model) {
+  std::vector<ItemClass> classes;
+  int layer = 0;
+  for (const ItemKind kind : items_of(model)) {
+    const bool is_layer = kind == ItemKind::DenseLayer || kind == ItemKind::MoeLayer;
+    classes.push_back({kind, is_layer && has_window(model, layer)});
+    if (is_layer) ++layer;
+  }
+  return classes;
+}
+
+namespace {
+
+// The blocks of an item, in order; at most two halves, attention and MLP.
+struct Halves {
+  PassCost forward, input_grad, weight_grad;  // with recomputation in the input gradient
+};
+
+void add(Halves& half, ItemCost& item, const BlockCost& block) {
+  half.forward += block.forward;
+  half.input_grad += block.recompute;
+  half.input_grad += block.input_grad;
+  half.weight_grad += block.weight_grad;
+  item.kept.until_input_grad += block.kept.until_input_grad;
+  item.kept.until_weight_grad += block.kept.until_weight_grad;
+  item.kept.input_to_weight_grad += block.kept.input_to_weight_grad;
+  item.transient.forward = max(item.transient.forward, block.transient.forward);
+  item.transient.input_grad = max(item.transient.input_grad, block.transient.input_grad);
+  item.transient.weight_grad = max(item.transient.weight_grad, block.transient.weight_grad);
+  ExchangeCost& x = item.phases.exchange;
+  x.dispatch += block.exchange.dispatch;
+  x.combine += block.exchange.combine;
+  x.dispatch_gradient += block.exchange.dispatch_gradient + block.recomputed_exchange;
+  x.combine_gradient += block.exchange.combine_gradient;
+}
+
+Seconds duration(const PassCost& pass) { return pass.compute() + pass.exposed; }
+
+// Part of the shared experts' work can run while tokens travel; without pairs the rest of the exchange is exposed.
+ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
+  ItemPhases& p = item.phases;
+  p.attention_forward = duration(attention.forward);
+  p.attention_input_grad = duration(attention.input_grad);
+  p.attention_weight_grad = duration(attention.weight_grad);
+  p.mlp_forward = duration(mlp.forward);
+  p.mlp_input_grad = duration(mlp.input_grad);
+  p.mlp_weight_grad = duration(mlp.weight_grad);
+
+  Seconds multiply, all;
+  for (const Halves* half : {&attention, &mlp}) {
+    for (const PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad}) {
+      multiply += pass->multiply;
+      all += duration(*pass);
+      for (std::size_t b = 0; b < kBases; ++b) item.by_basis[b] += pass->by_basis[b];
+      item.squared_error += pass->squared_error;
+    }
+  }
+  p.multiply_share = all > Seconds() ? multiply / all : 0;
+
+  item.forward = round_up(p.attention_forward + p.mlp_forward + p.exchange.forward());
+  item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + p.exchange.backward());
+  item.weight_grad = round_up(p.attention_weight_grad + p.mlp_weight_grad);
+  item.forward_exposed = round_up(attention.forward.exposed + mlp.forward.exposed + p.exchange.forward());
+  item.input_grad_exposed = round_up(attention.input_grad.exposed + mlp.input_grad.exposed + p.exchange.backward());
+  return item;
+}
+
+}  // namespace
+
+const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
+  const auto key = std::pair(item, layout);
+  const auto found = items_.find(key);
+  if (found != items_.end()) return found->second;
+
+  ItemCost cost;
+  Halves attention, mlp;
+  const auto block = [&](BlockKind kind) -> const BlockCost& { return blocks_.price(kind, item.window, layout); };
+  const bool moe = blocks_.model().moe.has_value();
+  switch (item.kind) {
+    case ItemKind::Embedding: add(mlp, cost, block(BlockKind::Embedding)); break;
+    case ItemKind::Head: add(mlp, cost, block(BlockKind::Head)); break;
+    case ItemKind::MtpBlock:
+      add(attention, cost, block(BlockKind::MtpEntry));
+      add(attention, cost, block(BlockKind::Attention));
+      add(mlp, cost, block(moe ? BlockKind::Moe : BlockKind::DenseFfn));
+      // The block predicts too, through the shared head.
+      add(mlp, cost, block(BlockKind::Head));
+      break;
+    case ItemKind::DenseLayer:
+    case ItemKind::MoeLayer: {
+      add(attention, cost, block(BlockKind::Attention));
+      const Bytes input_only = cost.kept.until_input_grad;
+      add(mlp, cost, block(item.kind == ItemKind::MoeLayer ? BlockKind::Moe : BlockKind::DenseFfn));
+      // Full recomputation starts from the layer's input; the FFN's own input is made again on the way.
+      if (layout.recompute == Recompute::Full) cost.kept.until_input_grad = input_only;
+      break;
+    }
+  }
+  return items_.emplace(key, assemble(attention, mlp, std::move(cost))).first->second;
+}
+
+PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const SoftwareProfile& software,
+                   double multiprocessors) {
+  // While communication kernels hold some multiprocessors, what they bind takes that much longer on the rest.
+  const bool talks = ahead.exchange.forward() > Seconds() || back.exchange.backward() > Seconds();
+  const double left = multiprocessors - software.comm_multiprocessors;
+  const double squeeze = talks && left > 0 ? multiprocessors / left : 1;
+  const auto slowed = [&](Seconds t, const ItemPhases& phases) {
+    const double factor = 1 + phases.multiply_share * (squeeze - 1);
+    return talks ? t * factor * software.compute_slowdown : t;
+  };
+  const double transfer = software.comm_slowdown;
+
+  // Two streams, in the order of deepseek2024's Figure 4: attn F, mlp B, mlp W, mlp F, attn B, attn W on one, and on
+  // the other combine B, dispatch F, dispatch B, combine F. Played over a few layers to reach the steady state.
+  Seconds compute, comm, busy;          // ends of the streams; work done on compute
+  Seconds combined_forward, input_grad; // when combine F and attn B of the layer before ended
+  Seconds time, waiting, last_end, last_busy;
+  constexpr int kWarm = 4;
+  for (int layer = 0; layer < 2 * kWarm; ++layer) {
+    const auto run = [&](Seconds ready, Seconds work) {
+      compute = max(compute, ready) + work;
+      busy += work;
+      return compute;
+    };
+    const auto send = [&](Seconds ready, Seconds work) {
+      if (work <= Seconds()) return ready;
+      comm = max(comm, ready) + work * transfer;
+      return comm;
+    };
+    const Seconds gradient_arrived = send(input_grad, back.exchange.combine_gradient);
+    const Seconds attended = run(combined_forward, slowed(ahead.attention_forward, ahead));
+    const Seconds dispatched = send(attended, ahead.exchange.dispatch);
+    const Seconds mlp_back = run(gradient_arrived, slowed(back.mlp_input_grad, back));
+    const Seconds returned = send(mlp_back, back.exchange.dispatch_gradient);
+    run(mlp_back, slowed(back.mlp_weight_grad, back));
+    const Seconds mlp = run(dispatched, slowed(ahead.mlp_forward, ahead));
+    combined_forward = send(mlp, ahead.exchange.combine);
+    input_grad = run(returned, slowed(back.attention_input_grad, back));
+    run(input_grad, slowed(back.attention_weight_grad, back));
+    if (layer == kWarm - 1) {
+      last_end = max(compute, comm);
+      last_busy = busy;
+    }
+  }
+  time = (max(compute, comm) - last_end) / kWarm;
+  waiting = max(Seconds(), time - (busy - last_busy) / kWarm);
+  return {time, waiting};
+}
+
+const ItemPricer::PairCost& ItemPricer::pair_cost(ItemClass ahead, ItemClass back, const BlockLayout& layout) {
+  const auto key = std::tuple(ahead, back, layout);
+  const auto found = pairs_.find(key);
+  if (found != pairs_.end()) return found->second;
+  const ItemCost& a = price(ahead, layout);
+  const ItemCost& b = price(back, layout);
+  PairCost cost;
+  if (blocks_.software().overlap_ep_in_pairs) {
+    const auto& sms = blocks_.cluster().chip.multiprocessors;
+    const PairTime t = pair_time(a.phases, b.phases, blocks_.software(), sms ? sms->value : 0);
+    cost = {round_up(t.time), round_up(t.waiting)};
+  }
+  // A stack that cannot overlap, or would lose by it, runs one after the other.
+  const Tick apart = a.forward + b.input_grad + b.weight_grad;
+  if (!blocks_.software().overlap_ep_in_pairs || apart < cost.time) {
+    cost = {apart, a.forward_exposed + b.input_grad_exposed};
+  }
+  return pairs_.emplace(key, cost).first->second;
+}
+
+Tick ItemPricer::pair(ItemClass ahead, ItemClass back, const BlockLayout& layout) {
+  return pair_cost(ahead, back, layout).time;
+}
+Tick ItemPricer::pair_exposed(ItemClass ahead, ItemClass back, const BlockLayout& layout) {
+  return pair_cost(ahead, back, layout).exposed;
+}
+
+}  // namespace narrows

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/state_bytes.h"
+
+namespace narrows {
+
+HeldParameters& HeldParameters::operator+=(const HeldParameters& other) {
+  dense += other.dense;
+  norm += other.norm;
+  expert += other.expert;
+  tables += other.tables;
+  return *this;
+}
+
+HeldParameters held_parameters(const ModelSpec& model, std::span<const ItemKind> items, const Strategy& strategy) {
+  HeldParameters held;
+  bool embeds = false, predicts = false;
+  const double tp = strategy.tp;
+  for (const ItemKind kind : items) {
+    const ItemParameters p = item_parameters(model, kind);
+    held.dense += (p.dense - p.replicated) / tp + p.replicated;
+    held.norm += p.norm;
+    held.expert += p.expert / (static_cast<double>(strategy.ep) * strategy.etp);
+    embeds = embeds || kind == ItemKind::Embedding || kind == ItemKind::MtpBlock;
+    predicts = predicts || kind == ItemKind::Head || kind == ItemKind::MtpBlock;
+  }
+  const double table = static_cast<double>(model.vocab) * model.hidden / tp;
+  const int tables = (embeds ? 1 : 0) + (predicts ? 1 : 0) - (embeds && predicts && model.tied_embeddings ? 1 : 0);
+  held.tables = tables * table;
+  if (embeds) held.tables += static_cast<double>(model.learned_positions) * model.hidden;
+  return held;
+}
+
+ShardSizes shard_sizes(const Strategy& strategy, const Grid& grid) {
+  if (strategy.zero == 0) return {};
+  const double copies = strategy.schedule == ScheduleKind::DualPipe ? 2 : 1;
+  return {copies * strategy.dp_shard, copies * grid.expert_shard()};
+}
+
+Dtype stored_weight(Recipe recipe, bool linear, const SoftwareProfile& software) {
+  if (linear && is_quantised(recipe) && software.resident_quantised_weights) return operand_dtype(recipe);
+  return activation_dtype(recipe);
+}
+
+namespace {
+
+// Linear weights (dense, expert) and the rest may be stored differently.
+struct Split {
+  double linear_dense, linear_expert, other;
+};
+Split split(const HeldParameters& held) { return {held.dense, held.expert, held.norm + held.tables}; }
+
+// Master weights and both moments; a float recipe's weights are their own master.
+Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
+  const Bytes moments = 2 * size_of(software.moment_dtype);
+  return recipe == Recipe::F32 ? moments : moments + size_of(software.master_dtype);
+}
+
+}  // namespace
+
+StateBytes state_bytes(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
+                       const SoftwareProfile& software) {
+  const ShardSizes shards = shard_sizes(strategy, grid);
+  const Split p = split(held);
+  const auto sharded = [&](int from, Bytes dense, Bytes expert) {
+    return strategy.zero >= from ? dense / shards.dense + expert / shards.expert : dense + expert;
+  };
+  const Bytes linear = size_of(stored_weight(strategy.precision, true, software));
+  const Bytes other = size_of(stored_weight(strategy.precision, false, software));
+  const Bytes gradient = size_of(software.gradient_dtype);
+  const Bytes state = optimizer_element(strategy.precision, software);
+  StateBytes bytes;
+  bytes.weights = sharded(3, p.linear_dense * linear + p.other * other, p.linear_expert * linear);
+  bytes.gradients = sharded(2, (p.linear_dense + p.other) * gradient, p.linear_expert * gradient);
+  bytes.optimizer = sharded(1, (p.linear_dense + p.other) * state, p.linear_expert * state);
+  return bytes;
+}
+
+Bytes optimizer_traffic(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
+                        const SoftwareProfile& software) {
+  const ShardSizes shards = shard_sizes(strategy, grid);
+  const double dense = (held.dense + held.norm + held.tables) / shards.dense;
+  const double expert = held.expert / shards.expert;
+  // The gradient twice (its norm, then the update), state in and out, the weight out.
+  const Bytes element = 2 * size_of(software.gradient_dtype) + 2 * optimizer_element(strategy.precision, software) +
+                        size_of(activation_dtype(strategy.precision));
+  return (dense + expert) * element;
+}
+
+}  // namespace narrows

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/step_cost.h"
+
+#include "cost/collective_time.h"
+
+namespace narrows {
+
+BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& grid, const Cluster& cluster) {
+  BlockLayout layout;
+  layout.sharding = {s.tp, s.sequence_parallel, s.cp, s.ep, s.etp, s.micro_batch, sequence};
+  layout.recipe = s.precision;
+  layout.recompute = s.recompute;
+  layout.tp = grid.span(cluster, Axis::Tp);
+  layout.cp = grid.span(cluster, Axis::Cp);
+  layout.ep = grid.span(cluster, Axis::Ep);
+  layout.etp = grid.span(cluster, Axis::Etp);
+  return layout;
+}
+
+StepCost::StepCost(const Strategy& strategy, std::int64_t sequence, ItemPricer& pricer)
+    : strategy_(strategy),
+      grid_(strategy),
+      layout_(block_layout(strategy, sequence, grid_, pricer.blocks().cluster())),
+      pricer_(pricer),
+      classes_(classes_of(pricer.blocks().model())) {
+  if (strategy_.pp > 1) {
+    const ModelSpec& model = pricer.blocks().model();
+    const Bytes message = tokens_outside(layout_.sharding) * model.hidden * size_of(activation_dtype(layout_.recipe));
+    const Span neighbours = span_of(pricer.blocks().cluster(), 2, grid_.stride(Axis::Pp));
+    send_ = round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, pricer.blocks().cluster()).time);
+  }
+  price_items();
+}
+
+void StepCost::price_items() {
+  for (const ItemClass& item : classes_) {
+    const ItemCost& cost = pricer_.price(item, layout_);
+    costs_.push_back(&cost);
+    items_.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed + cost.input_grad_exposed});
+    if (strategy_.zero == 3) add_fsdp(static_cast<int>(items_.size()) - 1);
+  }
+}
+
+// ZeRO-3: the item's weights are gathered before F and before I, its gradients scattered after W, each micro-batch;
+// the stack hides a share of that under the item's own compute.
+void StepCost::add_fsdp(int index) {
+  const SoftwareProfile& software = pricer_.blocks().software();
+  const Cluster& cluster = pricer_.blocks().cluster();
+  ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
+  const ItemKind kind = classes_[static_cast<std::size_t>(index)].kind;
+  const HeldParameters held = held_parameters(pricer_.blocks().model(), std::span(&kind, 1), strategy_);
+  const auto move = [&](CollectiveKind what, Bytes element) {
+    const double dense = held.dense + held.norm + held.tables;
+    return collective_time({what, Axis::DpShard, dense * element, 0}, grid_.span(cluster, Axis::DpShard), cluster).time +
+           collective_time({what, Axis::Edp, held.expert * element, 0},
+                           span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
+               .time;
+  };
+  const Seconds gather = move(CollectiveKind::AllGather, size_of(stored_weight(strategy_.precision, true, software)));
+  const Seconds scatter = move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
+  const auto stretch = [&](Tick& pass, Seconds traffic) {
+    const Tick more = round_up(max(Seconds(), traffic - software.overlap_fsdp * to_seconds(pass)));
+    pass += more;
+    ticks.exposed += more;
+  };
+  stretch(ticks.forward, gather);
+  stretch(ticks.input_grad, gather);
+  stretch(ticks.weight_grad, scatter);
+}
+
+Tick StepCost::pair(Run ahead, Run back) const {
+  // Forward runs through its items upwards, backward downwards; what has no partner runs alone.
+  Tick total;
+  int a = ahead.first;
+  int b = back.last;
+  for (; a <= ahead.last && b >= back.first; ++a, --b) {
+    const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
+    total += pricer_.pair(classes_[ia], classes_[ib], layout_);
+  }
+  for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward;
+  for (; b >= back.first; --b) {
+    const ItemTicks& t = items_[static_cast<std::size_t>(b)];
+    total += t.input_grad + t.weight_grad;
+  }
+  return total;
+}
+
+Tick StepCost::pair_exposed(Run ahead, Run back) const {
+  Tick total;
+  int a = ahead.first;
+  int b = back.last;
+  for (; a <= ahead.last && b >= back.first; ++a, --b) {
+    const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
+    total += pricer_.pair_exposed(classes_[ia], classes_[ib], layout_);
+  }
+  for (; a <= ahead.last; ++a) total += costs_[static_cast<std::size_t>(a)]->forward_exposed;
+  for (; b >= back.first; --b) total += costs_[static_cast<std::size_t>(b)]->input_grad_exposed;
+  return total;
+}
+
+TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
+  const SoftwareProfile& software = pricer_.blocks().software();
+  const Cluster& cluster = pricer_.blocks().cluster();
+  const ModelSpec& model = pricer_.blocks().model();
+  const Bytes wire = size_of(software.gradient_wire_dtype);
+  const Bytes weight = size_of(activation_dtype(strategy_.precision));
+  const auto over = [&](CollectiveKind what, Bytes element) {
+    Seconds time;
+    const auto add = [&](double parameters, ParamClass group) {
+      if (parameters <= 0) return;
+      time += collective_time({what, Axis::Dp, parameters * element, 0}, grid_.reduction_span(group, model, cluster), cluster).time;
+    };
+    add(held.dense + held.norm, ParamClass::Dense);
+    add(held.expert, ParamClass::Expert);
+    add(held.tables, ParamClass::Embedding);
+    return time;
+  };
+  TailCost tail;
+  tail.optimizer = pricer_.blocks().kernels().optimizer(optimizer_traffic(held, strategy_, grid_, software)).time;
+  if (strategy_.zero == 3) return tail;  // gathers and scatters are ops of the chunks
+  const Seconds reduce = over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
+  tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);
+  if (strategy_.zero > 0) tail.gather = (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
+  return tail;
+}
+
+}  // namespace narrows

@@ -1,0 +1,71 @@
+// All that one strategy costs, item by item and once a step: what the schedule player needs, and what a bound on the
+// step may use. The partition of items over stages is still open here.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cost/item_cost.h"
+#include "cost/state_bytes.h"
+
+namespace narrows {
+
+// The durations of one item under one strategy (level A), FSDP gathers and blocking sends included.
+struct ItemTicks {
+  Tick forward, input_grad, weight_grad;
+  Tick exposed;  // of all three together: communication that nothing hides
+  Tick work() const { return forward + input_grad + weight_grad; }
+};
+
+// After the last backward of a rank.
+struct TailCost {
+  Seconds reduce;     // gradients, exposed part
+  Seconds optimizer;
+  Seconds gather;     // updated parameters, exposed part
+  Seconds all() const { return reduce + optimizer + gather; }
+};
+
+class StepCost {
+ public:
+  // The strategy must be valid. Borrows the pricer.
+  StepCost(const Strategy& strategy, std::int64_t sequence, ItemPricer& pricer);
+
+  const std::vector<ItemClass>& classes() const { return classes_; }
+  const std::vector<ItemTicks>& items() const { return items_; }
+  const ItemCost& item(int index) const { return *costs_[static_cast<std::size_t>(index)]; }
+  const BlockLayout& layout() const { return layout_; }
+  const Grid& grid() const { return grid_; }
+  const Strategy& strategy() const { return strategy_; }
+
+  // An overlapped pair of two runs of items: the forward of [first, last], the backward of another run in reverse.
+  struct Run {
+    int first = 0;
+    int last = -1;  // included; empty if last < first
+  };
+  Tick pair(Run ahead, Run back) const;
+  Tick pair_exposed(Run ahead, Run back) const;
+  // Latency of an activation (or its gradient) between neighbouring stages.
+  Tick send() const { return send_; }
+
+  // For a rank that holds these parameters; `window` is the backward time that the reduction can hide under.
+  TailCost tail(const HeldParameters& held, Seconds window) const;
+
+ private:
+  void price_items();
+  void add_fsdp(int index);
+
+  Strategy strategy_;
+  Grid grid_;
+  BlockLayout layout_;
+  ItemPricer& pricer_;
+  std::vector<ItemClass> classes_;
+  std::vector<ItemTicks> items_;
+  std::vector<const ItemCost*> costs_;
+  Tick send_;
+};
+
+// The key under which the strategy's blocks are priced.
+BlockLayout block_layout(const Strategy& strategy, std::int64_t sequence, const Grid& grid, const Cluster& cluster);
+
+}  // namespace narrows
