@@ -41,4 +41,23 @@ struct Strategy {
   friend bool operator==(const Strategy&, const Strategy&) = default;
 };
 
+inline int gpus_of(const Strategy& s) { return s.tp * s.cp * s.dp * s.pp; }
+
+// Pipeline stages of one route: pp * vpp interleaved, two a rank where the route is a V, else one a rank.
+int stages_of(const Strategy& strategy);
+// Chunks that one rank owns: vpp, two for a V and for DualPipe (one of each direction).
+int chunks_per_rank(const Strategy& strategy);
+// The stage that chunk `chunk` of pipeline rank `rank` holds. DualPipe: chunk 0 is stage `rank` of the one direction,
+// chunk 1 the mirrored stage, with the weights of its mirror rank.
+int stage_of(const Strategy& strategy, int rank, int chunk);
+// Whether stages r and pp-1-r hold copies of each other's weights (DualPipe), so that reductions span both.
+bool is_mirrored(ScheduleKind schedule);
+
+// The algorithm by which each axis communicates, by the name under which collectives are priced and run; "" = not
+// chosen. Minimised inside an evaluation, therefore beside the strategy and not counted in `space`.
+struct CommChoice {
+  std::string tp, dp, ep, cp, pp;
+  friend bool operator==(const CommChoice&, const CommChoice&) = default;
+};
+
 }  // namespace narrows

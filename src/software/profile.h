@@ -4,7 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -18,6 +21,8 @@ namespace narrows {
 // How tokens reach their experts: DeepEP's two-hop kernels, plain NCCL all-to-all of every (token, expert) copy, or an
 // all-gather of all tokens.
 enum class Dispatcher { DeepEp, AllToAll, AllGather };
+std::string to_string(Dispatcher dispatcher);  // "deepep"
+std::optional<Dispatcher> dispatcher_of(std::string_view name);
 
 struct SoftwareProfile {
   std::string name;    // "hai-llm"
@@ -29,6 +34,8 @@ struct SoftwareProfile {
   std::vector<Recipe> recipes;
   std::vector<Recompute> recomputes;
   std::vector<int> zero_stages;
+  std::vector<Recipe> emulated_recipes;  // run on any chip, whether or not it multiplies in that format
+  bool sequence_parallel = false;
   bool context_parallel = false;
   bool expert_tensor_parallel = false;
   int most_chunks_per_rank = 1;  // virtual pipeline stages
@@ -76,6 +83,9 @@ struct SoftwareProfile {
   Bytes comm_buffers;             // NCCL channels and the like
 
   std::vector<std::string> notes;
+  std::map<std::string, std::string> sources;  // field name -> where its value comes from
+
+  friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;
 };
 
 }  // namespace narrows

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "software/library.h"
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "software/profile_json.h"
+
+namespace narrows {
+namespace embedded {
+std::vector<EmbeddedFile> software();
+}
+
+namespace {
+
+// "hwprofiles/software/hai-llm.json" -> "hai-llm"; "" if the file is no software profile.
+std::string stem_of(const std::string& path) {
+  constexpr std::string_view kFolder = "software/";
+  constexpr std::string_view kSuffix = ".json";
+  const std::size_t at = path.rfind(kFolder);
+  if (at == std::string::npos || !path.ends_with(kSuffix)) return "";
+  if (at > 0 && path[at - 1] != '/') return "";
+  const std::size_t first = at + kFolder.size();
+  if (first + kSuffix.size() >= path.size()) return "";
+  const std::string stem = path.substr(first, path.size() - first - kSuffix.size());
+  return stem.find('/') == std::string::npos ? stem : "";
+}
+
+std::map<std::string, EmbeddedFile> by_name(const std::vector<EmbeddedFile>& overrides) {
+  std::map<std::string, EmbeddedFile> files;
+  for (const EmbeddedFile& file : embedded::software()) files[stem_of(file.path)] = file;
+  for (const EmbeddedFile& file : overrides) {
+    const std::string stem = stem_of(file.path);
+    if (!stem.empty()) files[stem] = file;
+  }
+  return files;
+}
+
+}  // namespace
+
+std::vector<std::string> software_names(const std::vector<EmbeddedFile>& overrides) {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : by_name(overrides)) names.push_back(name);
+  return names;
+}
+
+Result<SoftwareProfile> parse_software(std::string_view text, const std::string& file) {
+  const Json root = TRY(parse_json(text, file));
+  JsonObject object = TRY(JsonObject::of(root, file));
+  return software_from_json(object);
+}
+
+Result<SoftwareProfile> find_software(std::string_view name,
+                                      const std::vector<EmbeddedFile>& overrides) {
+  const std::map<std::string, EmbeddedFile> files = by_name(overrides);
+  const auto found = files.find(std::string(name));
+  if (found == files.end()) {
+    const std::string near = closest(name, software_names(overrides));
+    return not_found(fmt::format("unknown software \"{}\"; {}", name.substr(0, 60),
+                                 near.empty() ? "`narrows list software` names all"
+                                              : "did you mean \"" + near + "\"?"));
+  }
+  SoftwareProfile profile = TRY(parse_software(found->second.content, found->second.path));
+  if (profile.name != name) {
+    return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"", found->second.path, name,
+                               profile.name.substr(0, 60)));
+  }
+  return profile;
+}
+
+Result<SoftwareProfile> load_software(const std::string& name_or_path,
+                                      const std::vector<EmbeddedFile>& overrides) {
+  const bool is_path = name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".json");
+  if (!is_path && name_or_path != "-") return find_software(name_or_path, overrides);
+  const std::string text = TRY(read_file(name_or_path));
+  return parse_software(text, name_or_path);
+}
+
+}  // namespace narrows

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "software/profile_json.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace narrows {
+namespace {
+
+// The fields in the order of the file, named once for reader and writer. Numbers come with their least and most.
+template <typename Profile, typename Visitor>
+void each_field(Profile& p, Visitor& visit) {
+  visit("schedules", p.schedules);
+  visit("recipes", p.recipes);
+  visit("emulated_recipes", p.emulated_recipes);
+  visit("recomputes", p.recomputes);
+  visit("zero_stages", p.zero_stages);
+  visit("sequence_parallel", p.sequence_parallel);
+  visit("context_parallel", p.context_parallel);
+  visit("expert_tensor_parallel", p.expert_tensor_parallel);
+  visit("most_chunks_per_rank", p.most_chunks_per_rank, 1, 1024);
+
+  visit("gradient_dtype", p.gradient_dtype);
+  visit("gradient_wire_dtype", p.gradient_wire_dtype);
+  visit("master_dtype", p.master_dtype);
+  visit("moment_dtype", p.moment_dtype);
+  visit("resident_quantised_weights", p.resident_quantised_weights);
+  visit("quantised_activations", p.quantised_activations);
+  visit("quantised_dispatch", p.quantised_dispatch);
+
+  visit("fused_norm_residual", p.fused_norm_residual);
+  visit("fused_activation", p.fused_activation);
+  visit("fused_rope", p.fused_rope);
+  visit("fused_attention", p.fused_attention);
+  visit("fused_permute", p.fused_permute);
+  visit("fused_loss", p.fused_loss);
+  visit("fused_grad_accumulation", p.fused_grad_accumulation);
+
+  visit("overlap_tp", p.overlap_tp, 0, 1);
+  visit("overlap_gradients", p.overlap_gradients, 0, 1);
+  visit("overlap_parameters", p.overlap_parameters, 0, 1);
+  visit("overlap_fsdp", p.overlap_fsdp, 0, 1);
+  visit("overlap_cp", p.overlap_cp, 0, 1);
+  visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
+  visit("overlap_shared_expert", p.overlap_shared_expert);
+  visit("blocking_p2p", p.blocking_p2p);
+
+  visit("dispatcher", p.dispatcher);
+  visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
+  visit("comm_slowdown", p.comm_slowdown, 1, 100);
+  visit("compute_slowdown", p.compute_slowdown, 1, 100);
+
+  visit("launch", p.launch);
+  visit("step_overhead", p.step_overhead);
+  visit("load_imbalance", p.load_imbalance, 1, 100);
+  visit("context", p.context);
+  visit("allocator_overhead", p.allocator_overhead, 0, 10);
+  visit("comm_buffers", p.comm_buffers);
+}
+
+std::optional<Dtype> dtype_of(std::string_view name) {
+  for (const Dtype dtype : {Dtype::F32, Dtype::Bf16, Dtype::Fp16, Dtype::E5M6, Dtype::Fp8Block,
+                            Dtype::Fp8, Dtype::Mxfp8, Dtype::Nvfp4, Dtype::Int64}) {
+    if (to_string(dtype) == name) return dtype;
+  }
+  return std::nullopt;
+}
+
+void name_to(std::string_view name, std::optional<Dtype>& out) { out = dtype_of(name); }
+void name_to(std::string_view name, std::optional<Dispatcher>& out) { out = dispatcher_of(name); }
+void name_to(std::string_view name, std::optional<ScheduleKind>& out) { out = schedule_of(name); }
+void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_of(name); }
+void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
+
+std::string_view what(Dtype) { return "a format such as \"bf16\""; }
+std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\" or \"all-gather\""; }
+std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }
+std::string_view what(Recipe) { return "a recipe such as \"fp8-block\""; }
+std::string_view what(Recompute) { return "\"none\", \"selective\", \"full\" or \"v3\""; }
+
+// The value in the first unit in which its shortest decimal reads back as the same double; the base unit always does.
+template <typename Q>
+std::string exact_text(Q value, std::initializer_list<std::pair<Q, const char*>> units) {
+  for (const auto& [unit, name] : units) {
+    const std::string text = fmt::format("{} {}", value / unit, name);
+    const Result<Q> back = parse_quantity<Q>(text);
+    if (value >= unit && back && *back == value) return text;
+  }
+  const auto& [unit, name] = *(units.end() - 1);
+  return fmt::format("{} {}", value / unit, name);
+}
+Json value_json(Seconds v) { return exact_text(v, {{ms, "ms"}, {us, "us"}, {sec, "s"}}); }
+Json value_json(Bytes v) {
+  return exact_text(v, {{GiB, "GiB"}, {GB, "GB"}, {MiB, "MiB"}, {MB, "MB"}, {byte, "B"}});
+}
+Json value_json(bool v) { return v; }
+Json value_json(int v) { return v; }
+Json value_json(double v) { return v; }
+template <typename T>
+  requires std::is_enum_v<T>
+Json value_json(T v) {
+  return to_string(v);
+}
+template <typename T>
+Json value_json(const std::vector<T>& values) {
+  Json list = Json::array();
+  for (const T& v : values) list.push(value_json(v));
+  return list;
+}
+
+struct Writer {
+  Json json;
+  const std::map<std::string, std::string>& sources;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, const T& value, Limits...) {
+    const auto source = sources.find(name);
+    Json figure = Json::object();
+    figure.set("value", value_json(value));
+    figure.set("source", source == sources.end() ? "" : source->second);
+    json.set(name, std::move(figure));
+  }
+};
+
+Status read_value(JsonObject& figure, bool& out) {
+  out = TRY(figure.boolean("value"));
+  return {};
+}
+Status read_value(JsonObject& figure, int& out, int least, int most) {
+  out = static_cast<int>(TRY(figure.integer("value", least, most)));
+  return {};
+}
+Status read_value(JsonObject& figure, double& out, double least, double most) {
+  out = TRY(figure.number("value", least, most));
+  return {};
+}
+Status read_value(JsonObject& figure, Seconds& out) {
+  out = TRY(figure.quantity<Seconds>("value"));
+  return {};
+}
+Status read_value(JsonObject& figure, Bytes& out) {
+  out = TRY(figure.quantity<Bytes>("value"));
+  return {};
+}
+
+template <typename T>
+Status read_name(const JsonObject& figure, const Json& node, T& out) {
+  std::optional<T> found;
+  if (node.is_string()) name_to(node.string(), found);
+  if (!found) {
+    return invalid(
+        fmt::format("{}: expected {}, found {}", figure.place("value"), what(T{}), node.description()));
+  }
+  out = *found;
+  return {};
+}
+Status read_name(const JsonObject& figure, const Json& node, int& out) {
+  if (node.kind() != Json::Kind::Integer || node.integer() < 0 || node.integer() > 3) {
+    return invalid(fmt::format("{}: expected whole numbers from 0 to 3, found {}", figure.place("value"),
+                               node.description()));
+  }
+  out = static_cast<int>(node.integer());
+  return {};
+}
+template <typename T>
+  requires std::is_enum_v<T>
+Status read_value(JsonObject& figure, T& out) {
+  const std::string name = TRY(figure.string("value"));
+  return read_name(figure, Json(name), out);
+}
+template <typename T>
+Status read_value(JsonObject& figure, std::vector<T>& out) {
+  const Json* list = TRY(figure.array("value"));
+  for (const Json& node : list->items()) {
+    T value{};
+    TRY(read_name(figure, node, value));
+    if (std::find(out.begin(), out.end(), value) != out.end()) {
+      return invalid(fmt::format("{}: {} is there twice", figure.place("value"), node.description()));
+    }
+    out.push_back(value);
+  }
+  return {};
+}
+
+// Stops at the first complaint.
+struct Reader {
+  JsonObject& object;
+  std::map<std::string, std::string>& sources;
+  Status status;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, T& value, Limits... limits) {
+    if (status) status = read(name, value, limits...);
+  }
+  template <typename T, typename... Limits>
+  Status read(const char* name, T& value, Limits... limits) {
+    JsonObject figure = TRY(object.object(name));
+    TRY(read_value(figure, value, limits...));
+    const std::string source = TRY(figure.string("source"));
+    if (source.empty()) {
+      return invalid(fmt::format("{}: expected where the value comes from, found \"\"", figure.place("source")));
+    }
+    sources[name] = source;
+    return figure.finish();
+  }
+};
+
+Status check(const SoftwareProfile& profile, const JsonObject& object) {
+  const auto empty = [&](const char* field) {
+    return invalid(fmt::format("{}: expected at least one", object.place(field)));
+  };
+  if (profile.schedules.empty()) return empty("schedules");
+  if (profile.recipes.empty()) return empty("recipes");
+  if (profile.recomputes.empty()) return empty("recomputes");
+  if (profile.zero_stages.empty()) return empty("zero_stages");
+  for (const Recipe recipe : profile.emulated_recipes) {
+    if (std::find(profile.recipes.begin(), profile.recipes.end(), recipe) == profile.recipes.end()) {
+      return invalid(fmt::format("{}: \"{}\" is not among the recipes", object.place("emulated_recipes"),
+                                 to_string(recipe)));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Json to_json(const SoftwareProfile& profile) {
+  Writer writer{Json::object(), profile.sources};
+  writer.json.set("name", profile.name);
+  writer.json.set("title", profile.title);
+  writer.json.set("source", profile.source);
+  each_field(profile, writer);
+  Json notes = Json::array();
+  for (const std::string& note : profile.notes) notes.push(note);
+  writer.json.set("notes", std::move(notes));
+  return std::move(writer.json);
+}
+
+Result<SoftwareProfile> software_from_json(JsonObject& object) {
+  SoftwareProfile profile;
+  profile.name = TRY(object.string("name"));
+  profile.title = TRY(object.string("title"));
+  profile.source = TRY(object.string("source"));
+  Reader reader{object, profile.sources, {}};
+  each_field(profile, reader);
+  if (!reader.status) return tl::unexpected(reader.status.error());
+  const Json* notes = TRY(object.array("notes"));
+  for (const Json& note : notes->items()) {
+    if (!note.is_string()) {
+      return invalid(fmt::format("{}: expected strings, found {}", object.place("notes"), note.description()));
+    }
+    profile.notes.push_back(note.string());
+  }
+  TRY(object.finish());
+  TRY(check(profile, object));
+  return profile;
+}
+
+}  // namespace narrows

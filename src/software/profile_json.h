@@ -1,0 +1,16 @@
+// A software profile as hwprofiles/software/*.json and plan files write it. Every field but the name, title, source and
+// notes is {"value": …, "source": "…"}; all fields must be there, nothing else may. Times and sizes are text with a unit.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/json.h"
+#include "base/result.h"
+#include "software/profile.h"
+
+namespace narrows {
+
+Json to_json(const SoftwareProfile& profile);
+// InvalidInput names file, line and field.
+Result<SoftwareProfile> software_from_json(JsonObject& object);
+
+}  // namespace narrows
