@@ -36,7 +36,8 @@ void StepCost::price_items() {
   for (const ItemClass& item : classes_) {
     const ItemCost& cost = pricer_.price(item, layout_);
     costs_.push_back(&cost);
-    items_.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed + cost.input_grad_exposed});
+    items_.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed,
+                      cost.input_grad_exposed, {}});
     if (strategy_.zero == 3) add_fsdp(static_cast<int>(items_.size()) - 1);
   }
 }
@@ -58,14 +59,14 @@ void StepCost::add_fsdp(int index) {
   };
   const Seconds gather = move(CollectiveKind::AllGather, size_of(stored_weight(strategy_.precision, true, software)));
   const Seconds scatter = move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
-  const auto stretch = [&](Tick& pass, Seconds traffic) {
+  const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic) {
     const Tick more = round_up(max(Seconds(), traffic - software.overlap_fsdp * to_seconds(pass)));
     pass += more;
-    ticks.exposed += more;
+    exposed += more;
   };
-  stretch(ticks.forward, gather);
-  stretch(ticks.input_grad, gather);
-  stretch(ticks.weight_grad, scatter);
+  stretch(ticks.forward, ticks.forward_exposed, gather);
+  stretch(ticks.input_grad, ticks.input_grad_exposed, gather);
+  stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter);
 }
 
 Tick StepCost::pair(Run ahead, Run back) const {
@@ -93,8 +94,8 @@ Tick StepCost::pair_exposed(Run ahead, Run back) const {
     const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
     total += pricer_.pair_exposed(classes_[ia], classes_[ib], layout_);
   }
-  for (; a <= ahead.last; ++a) total += costs_[static_cast<std::size_t>(a)]->forward_exposed;
-  for (; b >= back.first; --b) total += costs_[static_cast<std::size_t>(b)]->input_grad_exposed;
+  for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward_exposed;
+  for (; b >= back.first; --b) total += items_[static_cast<std::size_t>(b)].input_grad_exposed;
   return total;
 }
 

@@ -14,7 +14,8 @@ namespace narrows {
 // The durations of one item under one strategy (level A), FSDP gathers and blocking sends included.
 struct ItemTicks {
   Tick forward, input_grad, weight_grad;
-  Tick exposed;  // of all three together: communication that nothing hides
+  // Of each: communication that nothing hides.
+  Tick forward_exposed, input_grad_exposed, weight_grad_exposed;
   Tick work() const { return forward + input_grad + weight_grad; }
 };
 

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/step.h"
+
+#include <algorithm>
+
+#include "schedule/library.h"
+
+namespace narrows {
+namespace {
+
+using Run = StepCost::Run;
+
+ItemTicks sum_ticks(const StepCost& cost, Run run) {
+  ItemTicks sum;
+  for (int i = run.first; i <= run.last; ++i) {
+    const ItemTicks& t = cost.items()[static_cast<std::size_t>(i)];
+    sum.forward += t.forward;
+    sum.input_grad += t.input_grad;
+    sum.weight_grad += t.weight_grad;
+    sum.forward_exposed += t.forward_exposed;
+    sum.input_grad_exposed += t.input_grad_exposed;
+    sum.weight_grad_exposed += t.weight_grad_exposed;
+  }
+  return sum;
+}
+
+// (rank, chunk) -> its stage's items.
+std::vector<std::vector<Run>> runs_by_rank(const Schedule& schedule, const StageRuns& runs) {
+  std::vector<std::vector<Run>> of(static_cast<std::size_t>(schedule.ranks),
+                                   std::vector<Run>(static_cast<std::size_t>(schedule.chunks_per_rank)));
+  for (const auto& route : schedule.routes) {
+    for (std::size_t stage = 0; stage < route.size(); ++stage) {
+      of[static_cast<std::size_t>(route[stage].rank)][static_cast<std::size_t>(route[stage].chunk)] = runs[stage];
+    }
+  }
+  return of;
+}
+
+bool has_pairs(const Schedule& schedule) {
+  return schedule.kind == ScheduleKind::DualPipe || schedule.kind == ScheduleKind::DualPipeV;
+}
+
+// Communication that nothing hides, over the whole program of a rank.
+Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vector<Run>& chunks, int rank) {
+  std::vector<ItemTicks> ticks;
+  for (const Run& run : chunks) ticks.push_back(sum_ticks(cost, run));
+  const std::size_t n = chunks.size();
+  std::vector<Tick> pairs(n * n);
+  if (has_pairs(schedule)) {
+    for (std::size_t a = 0; a < n; ++a) {
+      for (std::size_t b = 0; b < n; ++b) {
+        if (a != b) pairs[a * n + b] = cost.pair_exposed(chunks[a], chunks[b]);
+      }
+    }
+  }
+  Tick total;
+  for (const Instruction& at : schedule.programs[static_cast<std::size_t>(rank)]) {
+    const ItemTicks& t = ticks[static_cast<std::size_t>(at.chunk)];
+    switch (at.action) {
+      case Action::Forward: total += t.forward_exposed; break;
+      case Action::InputGrad: total += t.input_grad_exposed; break;
+      case Action::WeightGrad: total += t.weight_grad_exposed; break;
+      case Action::Backward: total += t.input_grad_exposed + t.weight_grad_exposed; break;
+      case Action::Pair:
+        total += pairs[static_cast<std::size_t>(at.chunk) * n + static_cast<std::size_t>(at.back_chunk)];
+        break;
+    }
+  }
+  return total;
+}
+
+}  // namespace
+
+StageRuns runs_from_cuts(const std::vector<int>& last_items) {
+  StageRuns runs;
+  int first = 0;
+  for (const int last : last_items) {
+    runs.push_back({first, last});
+    first = last + 1;
+  }
+  return runs;
+}
+
+Result<Schedule> schedule_for(const Strategy& strategy) {
+  return make_schedule(strategy.schedule, strategy.pp, chunks_per_rank(strategy), static_cast<int>(strategy.micro_batches));
+}
+
+Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, bool blocking_sends) {
+  const Tick blocked = blocking_sends && schedule.ranks > 1 ? cost.send() : Tick{};
+  const auto by_rank = runs_by_rank(schedule, runs);
+  Durations d;
+  for (const std::vector<Run>& chunks : by_rank) {
+    std::vector<ChunkTimes> times;
+    for (const Run& run : chunks) {
+      const ItemTicks t = sum_ticks(cost, run);
+      times.push_back({t.forward + blocked, t.input_grad + blocked, t.weight_grad, t.input_grad + t.weight_grad + blocked});
+    }
+    d.chunk.push_back(std::move(times));
+    if (!has_pairs(schedule)) continue;
+    std::vector<std::vector<Tick>> pairs(chunks.size(), std::vector<Tick>(chunks.size()));
+    for (std::size_t a = 0; a < chunks.size(); ++a) {
+      for (std::size_t b = 0; b < chunks.size(); ++b) {
+        if (a != b) pairs[a][b] = cost.pair(chunks[a], chunks[b]) + 2 * blocked;
+      }
+    }
+    d.pair.push_back(std::move(pairs));
+  }
+  const Tick latency = blocking_sends ? Tick{} : cost.send();
+  for (const auto& route : schedule.routes) {
+    d.forward_send.emplace_back(route.size() - 1, latency);
+    d.backward_send.emplace_back(route.size() - 1, latency);
+  }
+  return d;
+}
+
+LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs) {
+  LiveBytes live;
+  for (const std::vector<Run>& chunks : runs_by_rank(schedule, runs)) {
+    std::vector<ChunkBytes> bytes;
+    for (const Run& run : chunks) {
+      ChunkBytes b;
+      Bytes handed;
+      for (int i = run.first; i <= run.last; ++i) {
+        const ItemCost& item = cost.item(i);
+        b.f_to_i += item.kept.until_input_grad;
+        b.f_to_w += item.kept.until_weight_grad;
+        b.i_to_w += item.kept.input_to_weight_grad;
+        handed = max(handed, item.kept.input_to_weight_grad);
+        b.forward = max(b.forward, item.transient.forward);
+        b.input_grad = max(b.input_grad, item.transient.input_grad);
+        b.weight_grad = max(b.weight_grad, item.transient.weight_grad);
+      }
+      // A whole backward runs each item's W right after its I.
+      b.backward = max(b.input_grad, b.weight_grad) + handed;
+      bytes.push_back(b);
+    }
+    if (has_pairs(schedule)) {
+      std::vector<std::vector<Bytes>> pairs(bytes.size(), std::vector<Bytes>(bytes.size()));
+      for (std::size_t a = 0; a < bytes.size(); ++a) {
+        for (std::size_t c = 0; c < bytes.size(); ++c) pairs[a][c] = bytes[a].forward + bytes[c].backward;
+      }
+      live.pair.push_back(std::move(pairs));
+    }
+    live.chunk.push_back(std::move(bytes));
+  }
+  return live;
+}
+
+HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank,
+                            const ModelSpec& model) {
+  std::vector<ItemKind> kinds;
+  for (const Run& run : runs_by_rank(schedule, runs)[static_cast<std::size_t>(rank)]) {
+    for (int i = run.first; i <= run.last; ++i) kinds.push_back(cost.classes()[static_cast<std::size_t>(i)].kind);
+  }
+  return held_parameters(model, kinds, cost.strategy());
+}
+
+RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak, const SoftwareProfile& software) {
+  const StateBytes state = state_bytes(held, cost.strategy(), cost.grid(), software);
+  RankMemory m;
+  m.parameters = state.weights;
+  m.gradients = state.gradients;
+  m.optimizer = state.optimizer;
+  m.kept = live_peak;
+  m.comm_buffers = software.comm_buffers;
+  m.context = software.context;
+  m.allocator = software.allocator_overhead * live_peak;
+  return m;
+}
+
+TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, const ModelSpec& model) {
+  TailCost slowest;
+  const auto by_rank = runs_by_rank(schedule, runs);
+  for (int rank = 0; rank < schedule.ranks; ++rank) {
+    // The reduction of a chunk starts when its last micro-batch has gone backward through it.
+    Tick backward;
+    for (const Run& run : by_rank[static_cast<std::size_t>(rank)]) {
+      const ItemTicks t = sum_ticks(cost, run);
+      backward += t.input_grad + t.weight_grad;
+    }
+    const TailCost tail = cost.tail(held_by_rank(cost, schedule, runs, rank, model), to_seconds(backward));
+    if (tail.all() > slowest.all()) slowest = tail;
+  }
+  return slowest;
+}
+
+StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, const CompiledSchedule& compiled,
+                            const StageRuns& runs, const ModelSpec& model, const SoftwareProfile& software) {
+  StepPrediction p;
+  p.played = compiled.play(durations_of(cost, schedule, runs, software.blocking_p2p));
+  p.makespan = p.played.makespan;
+
+  const std::vector<Bytes> peaks = live_peaks(schedule, live_bytes_of(cost, schedule, runs));
+  for (int rank = 0; rank < schedule.ranks; ++rank) {
+    const HeldParameters held = held_by_rank(cost, schedule, runs, rank, model);
+    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)], software));
+    if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)])) p.fullest_rank = rank;
+  }
+
+  // The critical rank: the one whose last instruction ends last; of several, the busiest.
+  for (int rank = 0; rank < schedule.ranks; ++rank) {
+    const auto r = static_cast<std::size_t>(rank), best = static_cast<std::size_t>(p.critical_rank);
+    const Tick end = p.played.end[r].back(), last = p.played.end[best].back();
+    if (end > last || (end == last && p.played.busy[r] > p.played.busy[best])) p.critical_rank = rank;
+  }
+  const TailCost tail = slowest_tail(cost, schedule, runs, model);
+  const Tick reduce = round_up(tail.reduce), optimizer = round_up(tail.optimizer), gather = round_up(tail.gather);
+  const Tick overhead = round_up(software.step_overhead);
+  p.step = p.makespan + reduce + optimizer + gather + overhead;
+
+  const auto critical = static_cast<std::size_t>(p.critical_rank);
+  const Tick busy = p.played.busy[critical];
+  const Tick exposed = exposed_on(cost, schedule, runs_by_rank(schedule, runs)[critical], p.critical_rank);
+  p.breakdown = {{"compute", busy - exposed},  {"exposed_comm", exposed},   {"bubble", p.makespan - busy},
+                 {"gradient_reduction", reduce}, {"optimizer", optimizer},  {"parameter_gather", gather},
+                 {"overhead", overhead}};
+  for (std::size_t i = 0; i < cost.items().size(); ++i) {
+    for (std::size_t b = 0; b < kBases; ++b) p.by_basis[b] += cost.item(static_cast<int>(i)).by_basis[b];
+  }
+  return p;
+}
+
+}  // namespace narrows
