@@ -66,6 +66,7 @@ VIOLATIONS = [
     ("fmt::print in a library", "planner/x.cc", SPDX + 'void f() { fmt::print("x"); }\n', 2, "printing"),
     ("a third macro", "src/model/x.cc", SPDX + "#define LIMIT 3\n", 2, "macro LIMIT"),
     ("no licence line", "src/model/x.cc", "int x;\n", 1, "SPDX"),
+    ("a licence line that was reflowed", "src/model/x.cc", "// Works. " + SPDX[3:], 1, "of its own"),
     ("a task without a number", "src/model/x.cc", SPDX + "// TO" + "DO: later\n", 2, "issue number"),
     ("a path of one machine", "src/model/x.cc", SPDX + 'auto p = "/ho' + 'me/me/data";\n', 2, "one machine"),
     ("a registry's host", "scripts/setup", "echo deb.debian" + ".org\n", 1, "registry"),
