@@ -1,5 +1,6 @@
 // Numbers and quantities from any bytes: refused in one sentence, or finite and not negative where
-// the unit says so. SPDX-License-Identifier: Apache-2.0
+// the unit says so.
+// SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
