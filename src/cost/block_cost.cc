@@ -10,8 +10,6 @@ namespace {
 
 bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == OpKind::Attention; }
 
-RouterShape router_of(const MoeSpec& moe) { return {moe.experts, moe.top_k, moe.groups, moe.top_groups}; }
-
 const Span& span_on(const BlockLayout& layout, Axis axis) {
   switch (axis) {
     case Axis::Cp: return layout.cp;
@@ -39,13 +37,20 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
 }
 
+BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
+                         const KernelTimes& kernels)
+    : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels) {
+  if (model.moe) counts_ = sample_groups(router_of(*model.moe));
+}
+
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const MoeSpec& moe = *model_.moe;
   const int ep = layout.sharding.ep;
-  const Reach reach = expected_reach(router_of(moe), ep, cluster_.gpus_per_node);
+  const RouterShape router = router_of(moe);
+  const Reach reach = expected_reach(router, ep, cluster_.gpus_per_node, counts_);
   const double tokens = tokens_outside(layout.sharding);
-  const double fullest = expected_max_over_mean(router_of(moe), ep, tokens, routing_ == Routing::Natural,
-                                                software_.load_imbalance);
+  const double spread = routing_ == Routing::Natural ? kTraceExpertSpread : 0;
+  const double fullest = expected_max_over_mean(router, ep, tokens, counts_, spread);
   // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is kept ready for the same.
   RoutedLoad load;
   load.received = {reach.gpus * fullest, reach.gpus * fullest};
@@ -105,8 +110,8 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
     const Axis axis = op.collective.axis;
     if (axis == Axis::Ep) {
       if (layout.sharding.ep == 1) continue;
-      const Seconds time = exchange_time(op.collective, router_of(*model_.moe), layout.sharding.ep, layout.ep, cluster_,
-                                         software_.dispatcher)
+      const Seconds time = exchange_time(op.collective, router_of(*model_.moe), layout.ep, cluster_,
+                                         software_.dispatcher, counts_)
                                .time;
       const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
       if (op.direction == Direction::Forward) {

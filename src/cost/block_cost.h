@@ -49,8 +49,7 @@ struct BlockCost {
 class BlockPricer {
  public:
   BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
-              const KernelTimes& kernels)
-      : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels) {}
+              const KernelTimes& kernels);
 
   const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
   // What routing brings to the fullest rank and to the mean one, per token sent.
@@ -77,6 +76,7 @@ class BlockPricer {
   const SoftwareProfile& software_;
   Routing routing_;
   const KernelTimes& kernels_;
+  GroupCounts counts_;  // of the model's router
   std::map<Key, BlockCost> known_;
 };
 

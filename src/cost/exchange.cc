@@ -60,7 +60,7 @@ Estimate two_hop_time(const CollectiveShape& what, const Reach& reach, const Spa
   return {max(network, domain), Basis::Transferred, kTwoHopError};
 }
 
-Estimate exchange_time(const CollectiveShape& what, const Routing& routing, const Span& span,
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts) {
   const int ep = span.size();
   if (ep < 2 || what.tokens <= 0 || what.bytes <= Bytes{}) return {Seconds{}, Basis::Measured, 0};
@@ -83,7 +83,7 @@ Estimate exchange_time(const CollectiveShape& what, const Routing& routing, cons
   return collective_time(plain, span, cluster);
 }
 
-Estimate exchange_time(const CollectiveShape& what, const Routing& routing, const Span& span,
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher) {
   if (dispatcher != Dispatcher::DeepEp) {
     return exchange_time(what, routing, span, cluster, dispatcher, GroupCounts{});

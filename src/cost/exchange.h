@@ -17,10 +17,10 @@ namespace narrows {
 
 // `what` is a Dispatch or Combine: tokens of a rank, and one token's bytes to one destination. The
 // span's size is the number of EP ranks. Zero for one rank or no tokens.
-Estimate exchange_time(const CollectiveShape& what, const Routing& routing, const Span& span,
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher);
 // The same with counts that the caller kept (sample_groups).
-Estimate exchange_time(const CollectiveShape& what, const Routing& routing, const Span& span,
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts);
 
 // DeepEP's time when the expected destinations are known.

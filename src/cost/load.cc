@@ -66,7 +66,7 @@ double expected_maximum_of_normals(int count) {
   return count == 1 ? 0.0 : integral;
 }
 
-double copies_variance(const Routing& routing, int ep, const GroupCounts& counts) {
+double copies_variance(const RouterShape& routing, int ep, const GroupCounts& counts) {
   const int groups = is_group_limited(routing) ? routing.groups : 1;
   const double size = static_cast<double>(routing.experts) / groups;
   const double marked = static_cast<double>(routing.experts) / ep;
@@ -86,7 +86,7 @@ double copies_variance(const Routing& routing, int ep, const GroupCounts& counts
   return owned * between * (1 - (owned - 1) / (groups - 1));
 }
 
-double expected_max_over_mean(const Routing& routing, int ep, double tokens,
+double expected_max_over_mean(const RouterShape& routing, int ep, double tokens,
                               const GroupCounts& counts, double expert_spread) {
   if (ep < 2 || tokens <= 0) return 1;
   const double all = tokens * ep;
@@ -101,7 +101,7 @@ double expected_max_over_mean(const Routing& routing, int ep, double tokens,
   return 1 + expected_maximum_of_normals(ep) * std::sqrt(variance);
 }
 
-double expected_max_over_mean(const Routing& routing, int ep, double tokens, double expert_spread) {
+double expected_max_over_mean(const RouterShape& routing, int ep, double tokens, double expert_spread) {
   return expected_max_over_mean(routing, ep, tokens, sample_groups(routing), expert_spread);
 }
 

@@ -21,13 +21,13 @@ inline constexpr double kTraceExpertSpread = 0.15;
 double expected_maximum_of_normals(int count);
 
 // The variance of the copies that one token sends to one of `ep` ranks (experts spread evenly).
-double copies_variance(const Routing& routing, int ep, const GroupCounts& counts);
+double copies_variance(const RouterShape& routing, int ep, const GroupCounts& counts);
 
 // Expected rows of the fullest rank over the mean, for `tokens` tokens on each of `ep` ranks; at
 // least 1. 1 for one rank or no tokens. The deviation by popularity is independent between experts.
-double expected_max_over_mean(const Routing& routing, int ep, double tokens,
+double expected_max_over_mean(const RouterShape& routing, int ep, double tokens,
                               const GroupCounts& counts, double expert_spread = 0);
-double expected_max_over_mean(const Routing& routing, int ep, double tokens,
+double expected_max_over_mean(const RouterShape& routing, int ep, double tokens,
                               double expert_spread = 0);
 
 }  // namespace narrows

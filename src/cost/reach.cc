@@ -41,7 +41,7 @@ class Best {
 };
 
 // Experts that one token takes of each group.
-std::vector<int> draw_token(const Routing& routing, Random& random, std::vector<Best>& best) {
+std::vector<int> draw_token(const RouterShape& routing, Random& random, std::vector<Best>& best) {
   const int size = routing.experts / routing.groups;
   std::vector<std::pair<double, int>> order;
   for (int g = 0; g < routing.groups; ++g) {
@@ -71,7 +71,7 @@ double chance_to_miss(int size, int marked, int draws) {
 }
 
 // The chance that experts [first, last) get none of the token.
-double chance_to_miss(const Routing& routing, const std::vector<int>& taken, int first, int last) {
+double chance_to_miss(const RouterShape& routing, const std::vector<int>& taken, int first, int last) {
   const int groups = static_cast<int>(taken.size());
   const int size = routing.experts / groups;
   double chance = 1;
@@ -83,7 +83,7 @@ double chance_to_miss(const Routing& routing, const std::vector<int>& taken, int
 }
 
 // Expected places hit, when the ranks are cut into places of `width` ranks in order.
-double expected_places(const Routing& routing, int ep, int width, const GroupCounts& counts) {
+double expected_places(const RouterShape& routing, int ep, int width, const GroupCounts& counts) {
   const auto first_expert = [&](int rank) {
     return static_cast<int>(static_cast<std::int64_t>(rank) * routing.experts / ep);
   };
@@ -101,16 +101,16 @@ double expected_places(const Routing& routing, int ep, int width, const GroupCou
 
 }  // namespace
 
-Routing routing_of(const MoeSpec& moe) {
+RouterShape router_of(const MoeSpec& moe) {
   return {.experts = moe.experts,
           .top_k = moe.top_k,
           .groups = moe.groups,
           .top_groups = moe.top_groups};
 }
 
-bool is_group_limited(const Routing& routing) { return routing.top_groups < routing.groups; }
+bool is_group_limited(const RouterShape& routing) { return routing.top_groups < routing.groups; }
 
-GroupCounts sample_groups(const Routing& routing, int tokens) {
+GroupCounts sample_groups(const RouterShape& routing, int tokens) {
   ASSERT(routing.top_k >= 1);
   ASSERT(routing.top_k <= routing.experts);
   if (!is_group_limited(routing)) return {{{{routing.top_k}, 1.0}}};
@@ -128,7 +128,7 @@ GroupCounts sample_groups(const Routing& routing, int tokens) {
   return counts;
 }
 
-Reach expected_reach(const Routing& routing, int ep, int gpus_per_node, const GroupCounts& counts) {
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node, const GroupCounts& counts) {
   ASSERT(ep >= 1);
   ASSERT(ep <= routing.experts);
   const int width = std::clamp(gpus_per_node, 1, ep);
@@ -145,7 +145,7 @@ Reach expected_reach(const Routing& routing, int ep, int gpus_per_node, const Gr
   return reach;
 }
 
-Reach expected_reach(const Routing& routing, int ep, int gpus_per_node) {
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node) {
   return expected_reach(routing, ep, gpus_per_node, sample_groups(routing));
 }
 

@@ -17,16 +17,16 @@ namespace narrows {
 
 // A token keeps the `top_groups` groups with the highest sum of their `group_best` highest scores,
 // then its `top_k` experts among those.
-struct Routing {
+struct RouterShape {
   int experts = 0;
   int top_k = 0;
   int groups = 1;
   int top_groups = 1;
   int group_best = 2;
-  friend bool operator==(const Routing&, const Routing&) = default;
-  friend auto operator<=>(const Routing&, const Routing&) = default;
+  friend bool operator==(const RouterShape&, const RouterShape&) = default;
+  friend auto operator<=>(const RouterShape&, const RouterShape&) = default;
 };
-Routing routing_of(const MoeSpec& moe);
+RouterShape router_of(const MoeSpec& moe);
 
 // Expected distinct destinations of a token. `nodes` and `gpus` include the token's own; the remote
 // ones do not: a token's own place is any of them with equal chance.
@@ -47,15 +47,15 @@ struct GroupCounts {
   std::vector<Row> rows;
 };
 inline constexpr int kSampledTokens = 20000;
-GroupCounts sample_groups(const Routing& routing, int tokens = kSampledTokens);
+GroupCounts sample_groups(const RouterShape& routing, int tokens = kSampledTokens);
 
 // Whether groups constrain the choice at all.
-bool is_group_limited(const Routing& routing);
+bool is_group_limited(const RouterShape& routing);
 
 // Experts lie on `ep` ranks in order, as evenly as whole numbers allow; ranks on nodes of
 // `gpus_per_node` in order.
-Reach expected_reach(const Routing& routing, int ep, int gpus_per_node);
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node);
 // The same with counts that the caller kept.
-Reach expected_reach(const Routing& routing, int ep, int gpus_per_node, const GroupCounts& counts);
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node, const GroupCounts& counts);
 
 }  // namespace narrows
