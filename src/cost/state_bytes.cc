@@ -11,22 +11,37 @@ HeldParameters& HeldParameters::operator+=(const HeldParameters& other) {
   return *this;
 }
 
-HeldParameters held_parameters(const ModelSpec& model, std::span<const ItemKind> items, const Strategy& strategy) {
-  HeldParameters held;
-  bool embeds = false, predicts = false;
-  const double tp = strategy.tp;
-  for (const ItemKind kind : items) {
-    const ItemParameters p = item_parameters(model, kind);
-    held.dense += (p.dense - p.replicated) / tp + p.replicated;
-    held.norm += p.norm;
-    held.expert += p.expert / (static_cast<double>(strategy.ep) * strategy.etp);
-    embeds = embeds || kind == ItemKind::Embedding || kind == ItemKind::MtpBlock;
-    predicts = predicts || kind == ItemKind::Head || kind == ItemKind::MtpBlock;
+HeldTable::HeldTable(const ModelSpec& model, const Strategy& strategy)
+    : table_(static_cast<double>(model.vocab) * model.hidden / strategy.tp),
+      positions_(static_cast<double>(model.learned_positions) * model.hidden),
+      tied_(model.tied_embeddings) {
+  for (int kind = 0; kind < 5; ++kind) {
+    const ItemParameters p = item_parameters(model, static_cast<ItemKind>(kind));
+    HeldParameters& held = by_kind_[static_cast<std::size_t>(kind)];
+    held.dense = (p.dense - p.replicated) / strategy.tp + p.replicated;
+    held.norm = p.norm;
+    held.expert = p.expert / (static_cast<double>(strategy.ep) * strategy.etp);
   }
-  const double table = static_cast<double>(model.vocab) * model.hidden / tp;
-  const int tables = (embeds ? 1 : 0) + (predicts ? 1 : 0) - (embeds && predicts && model.tied_embeddings ? 1 : 0);
-  held.tables = tables * table;
-  if (embeds) held.tables += static_cast<double>(model.learned_positions) * model.hidden;
+}
+
+HeldParameters HeldTable::of(std::span<const ItemClass> items) const {
+  std::array<int, 5> counts{};
+  for (const ItemClass& item : items) ++counts[static_cast<std::size_t>(item.kind)];
+  return of(counts);
+}
+
+HeldParameters HeldTable::of(const std::array<int, 5>& counts) const {
+  HeldParameters held;
+  for (std::size_t kind = 0; kind < 5; ++kind) {
+    held.dense += counts[kind] * by_kind_[kind].dense;
+    held.norm += counts[kind] * by_kind_[kind].norm;
+    held.expert += counts[kind] * by_kind_[kind].expert;
+  }
+  const auto has = [&](ItemKind kind) { return counts[static_cast<std::size_t>(kind)] > 0; };
+  const bool embeds = has(ItemKind::Embedding) || has(ItemKind::MtpBlock);
+  const bool predicts = has(ItemKind::Head) || has(ItemKind::MtpBlock);
+  const int tables = (embeds ? 1 : 0) + (predicts ? 1 : 0) - (embeds && predicts && tied_ ? 1 : 0);
+  held.tables = tables * table_ + (embeds ? positions_ : 0);
   return held;
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <span>
 
 #include "cost/item_cost.h"
@@ -23,8 +24,21 @@ struct HeldParameters {
   HeldParameters& operator+=(const HeldParameters& other);
 };
 
-// What a rank holds for a run of items. Tables that an MTP block or a tied head borrows are held once.
-HeldParameters held_parameters(const ModelSpec& model, std::span<const ItemKind> items, const Strategy& strategy);
+// What ranks hold under one strategy's tensor and expert parallelism; made once, asked often.
+class HeldTable {
+ public:
+  HeldTable(const ModelSpec& model, const Strategy& strategy);
+  // For the items of one rank. Tables that an MTP block or a tied head borrows are held once.
+  HeldParameters of(std::span<const ItemClass> items) const;
+  // The same from how many items there are of each kind (ItemKind is the index).
+  HeldParameters of(const std::array<int, 5>& counts) const;
+
+ private:
+  std::array<HeldParameters, 5> by_kind_{};
+  double table_ = 0;      // of the vocabulary
+  double positions_ = 0;  // learned ones
+  bool tied_ = false;
+};
 
 // By how many ranks ZeRO divides each class's state, DualPipe's mirrored copy included.
 struct ShardSizes {

@@ -17,28 +17,33 @@ BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& g
   return layout;
 }
 
-StepCost::StepCost(const Strategy& strategy, std::int64_t sequence, ItemPricer& pricer)
-    : strategy_(strategy),
-      grid_(strategy),
-      layout_(block_layout(strategy, sequence, grid_, pricer.blocks().cluster())),
-      pricer_(pricer),
-      classes_(classes_of(pricer.blocks().model())) {
-  if (strategy_.pp > 1) {
-    const ModelSpec& model = pricer.blocks().model();
-    const Bytes message = tokens_outside(layout_.sharding) * model.hidden * size_of(activation_dtype(layout_.recipe));
-    const Span neighbours = span_of(pricer.blocks().cluster(), 2, grid_.stride(Axis::Pp));
-    send_ = round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, pricer.blocks().cluster()).time);
+LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
+  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}};
+  for (const ItemClass& item : shared.classes) {
+    const ItemCost& cost = pricer.price(item, layout);
+    shared.costs.push_back(&cost);
+    shared.items.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed,
+                            cost.input_grad_exposed, {}});
   }
-  price_items();
+  return shared;
 }
 
-void StepCost::price_items() {
-  for (const ItemClass& item : classes_) {
-    const ItemCost& cost = pricer_.price(item, layout_);
-    costs_.push_back(&cost);
-    items_.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed,
-                      cost.input_grad_exposed, {}});
-    if (strategy_.zero == 3) add_fsdp(static_cast<int>(items_.size()) - 1);
+StepCost::StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPricer& pricer)
+    : strategy_(strategy),
+      grid_(strategy),
+      held_(pricer.blocks().model(), strategy),
+      shared_(layout),
+      pricer_(pricer),
+      items_(layout.items) {
+  const Cluster& cluster = pricer.blocks().cluster();
+  if (strategy_.pp > 1) {
+    const Bytes message = tokens_outside(layout.layout.sharding) * pricer.blocks().model().hidden *
+                          size_of(activation_dtype(layout.layout.recipe));
+    const Span neighbours = span_of(cluster, 2, grid_.stride(Axis::Pp));
+    send_ = round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, cluster).time);
+  }
+  if (strategy_.zero == 3) {
+    for (std::size_t i = 0; i < items_.size(); ++i) add_fsdp(static_cast<int>(i));
   }
 }
 
@@ -48,8 +53,7 @@ void StepCost::add_fsdp(int index) {
   const SoftwareProfile& software = pricer_.blocks().software();
   const Cluster& cluster = pricer_.blocks().cluster();
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
-  const ItemKind kind = classes_[static_cast<std::size_t>(index)].kind;
-  const HeldParameters held = held_parameters(pricer_.blocks().model(), std::span(&kind, 1), strategy_);
+  const HeldParameters held = held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
   const auto move = [&](CollectiveKind what, Bytes element) {
     const double dense = held.dense + held.norm + held.tables;
     return collective_time({what, Axis::DpShard, dense * element, 0}, grid_.span(cluster, Axis::DpShard), cluster).time +
@@ -76,7 +80,7 @@ Tick StepCost::pair(Run ahead, Run back) const {
   int b = back.last;
   for (; a <= ahead.last && b >= back.first; ++a, --b) {
     const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
-    total += pricer_.pair(classes_[ia], classes_[ib], layout_);
+    total += pricer_.pair(shared_.classes[ia], shared_.classes[ib], shared_.layout);
   }
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward;
   for (; b >= back.first; --b) {
@@ -92,7 +96,7 @@ Tick StepCost::pair_exposed(Run ahead, Run back) const {
   int b = back.last;
   for (; a <= ahead.last && b >= back.first; ++a, --b) {
     const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
-    total += pricer_.pair_exposed(classes_[ia], classes_[ib], layout_);
+    total += pricer_.pair_exposed(shared_.classes[ia], shared_.classes[ib], shared_.layout);
   }
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward_exposed;
   for (; b >= back.first; --b) total += items_[static_cast<std::size_t>(b)].input_grad_exposed;

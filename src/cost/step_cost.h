@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "cost/item_cost.h"
@@ -27,15 +26,24 @@ struct TailCost {
   Seconds all() const { return reduce + optimizer + gather; }
 };
 
+// The items of a model under one block layout: shared by all strategies that differ in pipeline, schedule or ZeRO only.
+struct LayoutCost {
+  BlockLayout layout;
+  std::vector<ItemClass> classes;
+  std::vector<const ItemCost*> costs;  // borrowed from the pricer
+  std::vector<ItemTicks> items;        // without FSDP
+};
+LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer);
+
 class StepCost {
  public:
-  // The strategy must be valid. Borrows the pricer.
-  StepCost(const Strategy& strategy, std::int64_t sequence, ItemPricer& pricer);
+  // The strategy must be valid and have this layout. Borrows the layout's costs and the pricer.
+  StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPricer& pricer);
 
-  const std::vector<ItemClass>& classes() const { return classes_; }
+  const std::vector<ItemClass>& classes() const { return shared_.classes; }
   const std::vector<ItemTicks>& items() const { return items_; }
-  const ItemCost& item(int index) const { return *costs_[static_cast<std::size_t>(index)]; }
-  const BlockLayout& layout() const { return layout_; }
+  const ItemCost& item(int index) const { return *shared_.costs[static_cast<std::size_t>(index)]; }
+  const BlockLayout& layout() const { return shared_.layout; }
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 
@@ -49,20 +57,20 @@ class StepCost {
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
 
+  // What tables and shards are counted from.
+  const HeldTable& held() const { return held_; }
   // For a rank that holds these parameters; `window` is the backward time that the reduction can hide under.
   TailCost tail(const HeldParameters& held, Seconds window) const;
 
  private:
-  void price_items();
   void add_fsdp(int index);
 
   Strategy strategy_;
   Grid grid_;
-  BlockLayout layout_;
+  HeldTable held_;
+  const LayoutCost& shared_;
   ItemPricer& pricer_;
-  std::vector<ItemClass> classes_;
   std::vector<ItemTicks> items_;
-  std::vector<const ItemCost*> costs_;
   Tick send_;
 };
 

@@ -146,13 +146,14 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const St
   return live;
 }
 
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank,
-                            const ModelSpec& model) {
-  std::vector<ItemKind> kinds;
+HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank) {
+  std::array<int, 5> counts{};
   for (const Run& run : runs_by_rank(schedule, runs)[static_cast<std::size_t>(rank)]) {
-    for (int i = run.first; i <= run.last; ++i) kinds.push_back(cost.classes()[static_cast<std::size_t>(i)].kind);
+    for (int i = run.first; i <= run.last; ++i) {
+      ++counts[static_cast<std::size_t>(cost.classes()[static_cast<std::size_t>(i)].kind)];
+    }
   }
-  return held_parameters(model, kinds, cost.strategy());
+  return cost.held().of(counts);
 }
 
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak, const SoftwareProfile& software) {
@@ -168,7 +169,7 @@ RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes l
   return m;
 }
 
-TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, const ModelSpec& model) {
+TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs) {
   TailCost slowest;
   const auto by_rank = runs_by_rank(schedule, runs);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
@@ -178,21 +179,21 @@ TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const Stag
       const ItemTicks t = sum_ticks(cost, run);
       backward += t.input_grad + t.weight_grad;
     }
-    const TailCost tail = cost.tail(held_by_rank(cost, schedule, runs, rank, model), to_seconds(backward));
+    const TailCost tail = cost.tail(held_by_rank(cost, schedule, runs, rank), to_seconds(backward));
     if (tail.all() > slowest.all()) slowest = tail;
   }
   return slowest;
 }
 
 StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, const CompiledSchedule& compiled,
-                            const StageRuns& runs, const ModelSpec& model, const SoftwareProfile& software) {
+                            const StageRuns& runs, const SoftwareProfile& software) {
   StepPrediction p;
   p.played = compiled.play(durations_of(cost, schedule, runs, software.blocking_p2p));
   p.makespan = p.played.makespan;
 
   const std::vector<Bytes> peaks = live_peaks(schedule, live_bytes_of(cost, schedule, runs));
   for (int rank = 0; rank < schedule.ranks; ++rank) {
-    const HeldParameters held = held_by_rank(cost, schedule, runs, rank, model);
+    const HeldParameters held = held_by_rank(cost, schedule, runs, rank);
     p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)], software));
     if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)])) p.fullest_rank = rank;
   }
@@ -203,7 +204,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, cons
     const Tick end = p.played.end[r].back(), last = p.played.end[best].back();
     if (end > last || (end == last && p.played.busy[r] > p.played.busy[best])) p.critical_rank = rank;
   }
-  const TailCost tail = slowest_tail(cost, schedule, runs, model);
+  const TailCost tail = slowest_tail(cost, schedule, runs);
   const Tick reduce = round_up(tail.reduce), optimizer = round_up(tail.optimizer), gather = round_up(tail.gather);
   const Tick overhead = round_up(software.step_overhead);
   p.step = p.makespan + reduce + optimizer + gather + overhead;

@@ -31,8 +31,7 @@ Durations durations_of(const StepCost& cost, const Schedule& schedule, const Sta
 LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
 
 // Parameters that a pipeline rank holds under the schedule (both copies under DualPipe).
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank,
-                            const ModelSpec& model);
+HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank);
 
 // The memory of one pipeline rank, given the peak of its activations (live_peaks).
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak, const SoftwareProfile& software);
@@ -51,9 +50,9 @@ struct StepPrediction {
 };
 
 StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, const CompiledSchedule& compiled,
-                            const StageRuns& runs, const ModelSpec& model, const SoftwareProfile& software);
+                            const StageRuns& runs, const SoftwareProfile& software);
 
 // What follows the pipeline on the slowest rank, fixed overhead included.
-TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, const ModelSpec& model);
+TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
 
 }  // namespace narrows
