@@ -11,7 +11,7 @@ namespace narrows {
 
 namespace {
 
-constexpr std::size_t kMargin = 6;  // columns left of the picture, for "time" and "r0"
+constexpr std::size_t kLeastMargin = 6;  // columns left of the picture, for "time" and "r0"
 
 struct Cells {
   std::int64_t first = 0;
@@ -42,11 +42,12 @@ std::string trimmed(std::string line) {
 }
 
 // The line above: 0, 1, 2, ... over every mark.
-std::string marks(std::int64_t cells, std::size_t width, int cells_a_mark) {
-  std::string line = fmt::format("{:<{}}", "time", kMargin);
-  for (std::int64_t cell = 0; cell < cells; cell += cells_a_mark) {
-    line +=
-        fmt::format("{:<{}}", cell / cells_a_mark, width * static_cast<std::size_t>(cells_a_mark));
+std::string marks(std::size_t margin, std::int64_t cells, const PictureStyle& style) {
+  const std::size_t room =
+      static_cast<std::size_t>(style.width) * static_cast<std::size_t>(style.cells_a_mark);
+  std::string line = fmt::format("{:<{}}", "time", margin);
+  for (std::int64_t cell = 0; cell < cells; cell += style.cells_a_mark) {
+    line += fmt::format("{:<{}}", cell / style.cells_a_mark, room);
   }
   return trimmed(line);
 }
@@ -59,11 +60,13 @@ struct Row {
 std::vector<Row> rows_of(const Timeline& timeline) {
   const std::size_t streams = timeline.streams.size();
   std::vector<Row> rows(static_cast<std::size_t>(timeline.ranks) * streams);
+  std::size_t margin = kLeastMargin;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].label = fmt::format("r{}", i / streams);
     if (streams > 1) rows[i].label += " " + timeline.streams[i % streams];
-    rows[i].label = fmt::format("{:<{}}", rows[i].label, kMargin);
+    margin = std::max(margin, rows[i].label.size() + 1);
   }
+  for (Row& row : rows) row.label.resize(margin, ' ');
   for (const Span& span : timeline.spans) {
     const std::size_t row =
         static_cast<std::size_t>(span.rank) * streams + static_cast<std::size_t>(span.stream);
@@ -113,11 +116,14 @@ Tick end_of(const Timeline& timeline) {
 
 std::string picture(const Timeline& timeline, PictureStyle style) {
   ASSERT(style.cell.ns > 0);
+  ASSERT(timeline.ranks > 0);
+  ASSERT(!timeline.streams.empty());
   ASSERT(style.cells_a_mark > 0);
   if (style.width <= 0) style.width = least_width(timeline, style.cell);
   const std::int64_t cells = to_cell(end_of(timeline), style.cell);
-  std::string text = marks(cells, static_cast<std::size_t>(style.width), style.cells_a_mark);
-  for (const Row& row : rows_of(timeline)) text += wide_row(row, style, cells);
+  const std::vector<Row> rows = rows_of(timeline);
+  std::string text = marks(rows.front().label.size(), cells, style);
+  for (const Row& row : rows) text += wide_row(row, style, cells);
   return text;
 }
 

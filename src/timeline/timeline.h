@@ -44,7 +44,8 @@ struct PictureStyle {
 };
 
 // One line a rank (and stream, where there are several) under a line that counts marks. A span of n
-// cells is its name filled up with `-`, `.` is idle. Starts and ends are rounded to whole cells.
+// cells is its name filled up with `-`, `.` is idle. Starts and ends are rounded to whole cells;
+// what is left without a cell is not drawn.
 std::string picture(const Timeline& timeline, PictureStyle style);
 std::string picture(const Timeline& timeline, Tick cell);
 
