@@ -26,7 +26,7 @@ namespace {
 
 // Instruction counts stay well inside `int`, and a mistyped size is refused rather than generated.
 constexpr int kMostRanks = 1 << 14;
-constexpr std::int64_t kMostInstructions = 1 << 26;
+constexpr std::int64_t kMostInstructions = 1 << 24;
 
 Status check_range(const std::string& name, Sizes sizes) {
   if (sizes.ranks < 1 || sizes.ranks > kMostRanks) {

@@ -55,6 +55,18 @@ Status check_routes(const Schedule& schedule) {
   return {};
 }
 
+// Every micro-batch of every chunk has its F, so that a wrong count of micro-batches is refused
+// before room is made for it.
+Status check_length(const Schedule& schedule, int rank) {
+  const std::size_t instructions = schedule.programs[static_cast<std::size_t>(rank)].size();
+  const std::size_t least = static_cast<std::size_t>(schedule.chunks_per_rank) *
+                            static_cast<std::size_t>(schedule.micro_batches_of_route());
+  if (instructions >= least) return {};
+  return invalid(fmt::format("rank {}: {} instructions are fewer than {} chunks x {} micro-batches",
+                             rank, instructions, schedule.chunks_per_rank,
+                             schedule.micro_batches_of_route()));
+}
+
 enum class Done : std::uint8_t { Nothing, Forward, InputGrad, All };
 
 // Replays one rank's program and keeps, for every (chunk, micro-batch), what has been done to it.
@@ -141,6 +153,7 @@ Status validate_ranks(const Schedule& schedule) {
   TRY(check_routes(schedule));
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     const Program& program = schedule.programs[static_cast<std::size_t>(rank)];
+    TRY(check_length(schedule, rank));
     RankCheck check(schedule, rank);
     for (std::size_t i = 0; i < program.size(); ++i) TRY(check.run(program[i], i));
     TRY(check.finish());

@@ -57,6 +57,11 @@ TEST_CASE("validator: each rule that a rank breaks is named") {
   CHECK(complaint(1, "rank 0: F0 b0") == "rank 0: b0 at 1: no such chunk");
 }
 
+TEST_CASE("validator: a program too short for its micro-batches is refused at once") {
+  CHECK(complaint(2'000'000'000, "rank 0: F0 B0") ==
+        "rank 0: 2 instructions are fewer than 1 chunks x 2000000000 micro-batches");
+}
+
 TEST_CASE("validator: a pair is a forward with another micro-batch's backward") {
   CHECK(complaint(2, "rank 0: F0 F1&B0 B1") == "valid");
   CHECK(complaint(1, "rank 0: F0&B0") == "rank 0: F0&B0 at 0: its forward has not run");

@@ -191,6 +191,50 @@ TEST_CASE("play: idle of DualPipe is at most the closed form while W <= F <= I")
   }
 }
 
+TEST_CASE("play: no rank of zb-h2 or zb-v idles inside its own span when F = I = W") {
+  const ChunkTimes times = chunk_times(1, 1, 1);
+  for (const ScheduleKind kind : {ScheduleKind::ZbH2, ScheduleKind::ZbV}) {
+    for_small_sizes(kind, *fixed_chunks(kind), [&](int p, int m) {
+      if (m < 2 * p) return;
+      const Schedule schedule = *make_schedule(kind, p, *fixed_chunks(kind), m);
+      const Played played =
+          CompiledSchedule::of(schedule)->play(uniform_durations(schedule, times));
+      for (std::size_t rank = 0; rank < played.busy.size(); ++rank) {
+        CHECK(played.end[rank].back() - played.start[rank].front() == played.busy[rank]);
+      }
+      CHECK(played.makespan.ns == 3 * schedule.chunks_per_rank * m + p - 1);
+    });
+  }
+}
+
+// deepseek-v3's technical report and ISCA paper give per-chunk times when divided by the counts of
+// instructions (F 57.6, I 84.1, W 41.7, B 125.9, F&B 139.0 ms); the bubbles are those of an
+// independent simulation of them.
+TEST_CASE("play: the bubble of DeepSeek-V3's 16 ranks and 120 micro-batches") {
+  const Schedule schedule = *make_schedule(ScheduleKind::DualPipe, 16, 2, 120);
+  const ChunkTimes times{
+      .forward = {57600}, .input_grad = {84100}, .weight_grad = {41700}, .backward = {125900}};
+  const auto idle = [&](std::int64_t send) {
+    const Played played =
+        CompiledSchedule::of(schedule)->play(uniform_durations(schedule, times, {139000}, {send}));
+    std::vector<double> seconds;
+    for (const Tick busy : played.busy)
+      seconds.push_back(static_cast<double>((played.makespan - busy).ns) * 1e-6);
+    return seconds;
+  };
+  const auto mean = [](const std::vector<double>& values) {
+    double sum = 0;
+    for (const double v : values) sum += v;
+    return sum / static_cast<double>(values.size());
+  };
+  const std::vector<double> still = idle(0);
+  CHECK(*std::min_element(still.begin(), still.end()) == Approx(0.654).margin(0.001));
+  CHECK(*std::max_element(still.begin(), still.end()) == Approx(0.920).margin(0.001));
+  CHECK(mean(still) == Approx(0.80).margin(0.02));
+  CHECK(mean(idle(1200)) == Approx(0.972).margin(0.001));
+  CHECK(mean(idle(2400)) == Approx(1.14).margin(0.005));
+}
+
 TEST_CASE("play: the makespan never falls when a duration grows") {
   Random random(3);
   for (const ScheduleKind kind : all_schedules()) {
