@@ -82,12 +82,14 @@ Result<ModelSpec> import_qwen2(JsonObject& config, const std::string& name) {
   ModelSpec model = TRY(common(config, name));
   TRY(add_gqa(config, model));
   TRY(add_window(config, model));
-  model.attention.qkv_bias = true;
+  model.attention.qkv_bias = TRY(config.boolean_or("qkv_bias", true));
   return model;
 }
 
+// Qwen3's heads are not hidden / heads wide, so head_dim must be said.
 Result<ModelSpec> import_qwen3(JsonObject& config, const std::string& name) {
   ModelSpec model = TRY(common(config, name));
+  TRY(size(config, "head_dim", limits::kHeadDim));
   TRY(add_gqa(config, model));
   TRY(add_window(config, model));
   TRY(expect_false(config, "attention_bias"));
@@ -145,9 +147,10 @@ Result<MoeSpec> deepseek_moe(JsonObject& config, const ModelSpec& model, bool th
       static_cast<int>(TRY(config.integer_or("first_k_dense_replace", 0, model.layers - 1, 0)));
   TRY(expect_one(config, "moe_layer_freq"));
   moe.score = TRY(router_score(config, third ? RouterScore::Sigmoid : RouterScore::Softmax));
-  moe.selection_bias =
-      TRY(config.string_or("topk_method", third ? "noaux_tc" : "greedy")) == "noaux_tc";
-  TRY(add_groups(config, moe));
+  const std::string method =
+      TRY(selection_method(config, third ? "noaux_tc" : "group_limited_greedy"));
+  moe.selection_bias = method == "noaux_tc";
+  if (method != "greedy") TRY(add_groups(config, moe));
   return moe;
 }
 

@@ -38,11 +38,25 @@ Status expect_one(JsonObject& config, std::string_view key) {
 }
 
 Result<int> head_size(JsonObject& config, int hidden, int heads) {
-  if (config.has("head_dim")) return size(config, "head_dim", limits::kHeadDim);
-  if (hidden % heads == 0) return hidden / heads;
-  return invalid(
-      fmt::format("{}: expected a divisor of hidden_size, {}, where head_dim is absent, found {}",
-                  config.place("num_attention_heads"), hidden, heads));
+  if (config.has("head_dim")) {
+    const int dim = TRY(size(config, "head_dim", limits::kHeadDim));
+    if (dim % 2 == 0) return dim;
+    return invalid(
+        fmt::format("{}: expected an even number, since pairs of dimensions are rotated, found {}",
+                    config.place("head_dim"), dim));
+  }
+  const std::string place = config.place("num_attention_heads");
+  if (hidden % heads != 0) {
+    return invalid(
+        fmt::format("{}: expected a divisor of hidden_size, {}, where head_dim is absent, found {}",
+                    place, hidden, heads));
+  }
+  if (hidden / heads % 2 != 0) {
+    return invalid(fmt::format(
+        "{}: expected heads of an even size, since pairs of dimensions are rotated, found {} / {}",
+        place, hidden, heads));
+  }
+  return hidden / heads;
 }
 
 Result<int> top_k(JsonObject& config, int experts) {
@@ -59,6 +73,14 @@ Result<RouterScore> router_score(JsonObject& config, RouterScore fallback) {
   if (word == "sigmoid") return RouterScore::Sigmoid;
   return unsupported(fmt::format("{}: expected \"softmax\" or \"sigmoid\", found \"{}\"",
                                  config.place("scoring_func"), word));
+}
+
+Result<std::string> selection_method(JsonObject& config, std::string_view fallback) {
+  const std::string word = TRY(config.string_or("topk_method", std::string(fallback)));
+  if (word == "greedy" || word == "group_limited_greedy" || word == "noaux_tc") return word;
+  return unsupported(
+      fmt::format("{}: expected \"greedy\", \"group_limited_greedy\" or \"noaux_tc\", found \"{}\"",
+                  config.place("topk_method"), word));
 }
 
 Status add_groups(JsonObject& config, MoeSpec& moe) {

@@ -28,6 +28,9 @@ Result<int> head_size(JsonObject& config, int hidden, int heads);
 // num_experts_per_tok, at most `experts`.
 Result<int> top_k(JsonObject& config, int experts);
 Result<RouterScore> router_score(JsonObject& config, RouterScore fallback);
+// topk_method: "greedy" takes the best experts, "group_limited_greedy" and "noaux_tc" those of the
+// best groups.
+Result<std::string> selection_method(JsonObject& config, std::string_view fallback);
 // n_group and topk_group.
 Status add_groups(JsonObject& config, MoeSpec& moe);
 // The keys of multi-head latent attention.
