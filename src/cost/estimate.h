@@ -8,15 +8,17 @@
 
 namespace narrows {
 
-// Measured: this very shape was measured. Interpolated: between measured shapes of the same op, chip and format.
-// Transferred: from a relative's measurements, scaled by the limiting peak. Roofline: peak rates only.
+// Measured: this very shape was measured. Interpolated: between measured shapes of the same op,
+// chip and format. Transferred: from a relative's measurements, scaled by the limiting peak.
+// Roofline: peak rates only.
 enum class Basis { Measured, Interpolated, Transferred, Roofline };
 inline constexpr int kBases = 4;
 
 struct Estimate {
   Seconds time;
   Basis basis = Basis::Roofline;
-  double error = 0;  // expected relative error of the time, from the basis's own leave-one-out residuals
+  double error =
+      0;  // expected relative error of the time, from the basis's own leave-one-out residuals
 };
 
 }  // namespace narrows

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/kernel_time.h"
+
+#include "cost/kernel_time_attention.h"
+#include "cost/kernel_time_matmul.h"
+#include "cost/kernel_time_memory.h"
+
+namespace narrows {
+
+KernelTimes::KernelTimes(const KernelTables& tables, const Chip& chip,
+                         const std::string& generation)
+    : matmul_(std::make_unique<MatmulTimes>(tables, chip, generation)),
+      attention_(std::make_unique<AttentionTimes>(tables, chip, generation)),
+      memory_(std::make_unique<MemoryTimes>(tables, chip)) {}
+
+KernelTimes::~KernelTimes() = default;
+KernelTimes::KernelTimes(KernelTimes&&) noexcept = default;
+KernelTimes& KernelTimes::operator=(KernelTimes&&) noexcept = default;
+
+Estimate KernelTimes::matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const {
+  return matmul_->time(recipe, direction, shape);
+}
+
+Estimate KernelTimes::attention(Recipe recipe, Direction direction,
+                                const AttentionShape& shape) const {
+  return attention_->time(recipe, direction, shape);
+}
+
+Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic) const {
+  return memory_->time(kind, traffic);
+}
+
+Estimate KernelTimes::optimizer(Bytes traffic) const {
+  return memory_->time(OpKind::Optimizer, traffic);
+}
+
+}  // namespace narrows

@@ -1,0 +1,53 @@
+// How long one kernel takes on a chip, alone on it: from published measurements of that chip where
+// there are any, else from a relative's, else from peak rates. Method: a measured time is the
+// kernel's floor (kernel_time_floor.h) over an efficiency; efficiencies are interpolated between
+// shapes, corrected by sparser measurements of the op in question (a direction, grouping, library
+// or chip that the full grids do not cover) as ratios to what the grid says, and put back over the
+// floor of the chip asked about.
+//
+// A `generation` names kernels that once were: "dsv3-2024" are those of the DeepSeek-V3 training
+// trace on H800; "" takes the newest published rows. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cost/estimate.h"
+#include "hardware/chip.h"
+#include "measurement/kernel_tables.h"
+#include "model/op.h"
+
+namespace narrows {
+
+class MatmulTimes;
+class AttentionTimes;
+class MemoryTimes;
+
+// Times on one chip. Reads the tables while it is made and keeps nothing of them. Const is
+// thread-safe.
+class KernelTimes {
+ public:
+  KernelTimes(const KernelTables& tables, const Chip& chip, const std::string& generation = "");
+  ~KernelTimes();
+  KernelTimes(KernelTimes&&) noexcept;
+  KernelTimes& operator=(KernelTimes&&) noexcept;
+
+  // A dense or (groups > 1) grouped matmul of its expected rows. `shape` is that of the forward op
+  // in every direction: InputGrad multiplies (m, n) by (n, k), WeightGrad (n, m) by (m, k) with
+  // accumulation into fp32. Without the quantisation of inputs, which is an op of its own.
+  Estimate matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const;
+  // A fused attention core, forward or its whole backward (any gradient direction): recomputed
+  // scores, dq, dk and dv. Always 16-bit unless the recipe is f32.
+  Estimate attention(Recipe recipe, Direction direction, const AttentionShape& shape) const;
+  // A kernel that only moves data; `traffic` is the least it must read and write.
+  Estimate memory_bound(OpKind kind, Bytes traffic) const;
+  // One pass of the optimizer over its state.
+  Estimate optimizer(Bytes traffic) const;
+
+ private:
+  std::unique_ptr<MatmulTimes> matmul_;
+  std::unique_ptr<AttentionTimes> attention_;
+  std::unique_ptr<MemoryTimes> memory_;
+};
+
+}  // namespace narrows

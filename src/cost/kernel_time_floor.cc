@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/kernel_time_floor.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace narrows {
+namespace {
+
+// Launch and ramp of one kernel: the published times approach 4 us as shapes shrink on H100 and
+// B200.
+constexpr Seconds kLaunch = 4 * us;
+constexpr Seconds kMemoryLaunch = 2 * us;
+
+struct Tile {
+  double rows, columns;
+};
+constexpr std::array<Tile, 5> kTiles{{{128, 128}, {128, 256}, {64, 128}, {64, 256}, {256, 128}}};
+
+// Executed over useful work with whole tiles in whole waves: the best tile.
+double quantisation(const MatmulWork& work, double multiprocessors) {
+  double best = 0;
+  for (const Tile& tile : kTiles) {
+    const double tiles =
+        work.groups * std::ceil(work.m / tile.rows) * std::ceil(work.n / tile.columns);
+    const double waves = std::ceil(tiles / multiprocessors);
+    const double excess =
+        waves * multiprocessors * tile.rows * tile.columns / (work.groups * work.m * work.n);
+    best = best == 0 ? excess : std::min(best, excess);
+  }
+  return best;
+}
+
+Bytes operand_bytes(Recipe recipe) {
+  switch (recipe) {
+    case Recipe::F32:
+      return 4 * byte;
+    case Recipe::Fp16:
+    case Recipe::Bf16:
+      return 2 * byte;
+    case Recipe::Fp8Block:
+    case Recipe::Fp8Tensor:
+    case Recipe::Fp8Row:
+    case Recipe::Mxfp8:
+      return 1.03125 * byte;  // with scales
+    case Recipe::Nvfp4:
+      return 0.5625 * byte;
+  }
+  return 2 * byte;
+}
+
+FlopRate find(const Chip& chip, const char* format) {
+  const auto found = chip.peak.find(format);
+  return found == chip.peak.end() ? FlopRate{} : found->second.value;
+}
+
+}  // namespace
+
+MatmulWork matmul_work(Recipe recipe, Direction direction, const MatmulShape& shape) {
+  const double groups = std::max(shape.groups, 1);
+  const double m = std::max(shape.m.expected / groups, 1.0);
+  const double n = static_cast<double>(std::max<std::int64_t>(shape.n, 1));
+  const double k = static_cast<double>(std::max<std::int64_t>(shape.k, 1));
+  const Bytes operand = operand_bytes(recipe);
+  const Bytes output = (recipe == Recipe::F32 ? 4 : 2) * byte;
+  switch (direction) {
+    case Direction::Forward:
+      return {m, n, k, groups, operand, output};
+    case Direction::InputGrad:
+      return {m, k, n, groups, operand, output};
+    case Direction::WeightGrad:
+      return {n, k, m, groups, operand, 8 * byte};
+  }
+  return {};
+}
+
+Seconds matmul_floor(const ChipRates& rates, const MatmulWork& work) {
+  const Flops flops = 2 * work.groups * work.m * work.n * work.k * flop;
+  const double excess = rates.multiprocessors > 0 ? quantisation(work, rates.multiprocessors) : 1;
+  const Bytes traffic =
+      work.groups * ((work.m + work.n) * work.k * work.operand + work.m * work.n * work.output);
+  return kLaunch + max(0.5 * (1 + excess) * flops / rates.peak, traffic / rates.bandwidth);
+}
+
+double attended_keys(const AttentionShape& shape) {
+  const double keys = static_cast<double>(std::max<std::int64_t>(shape.keys, 1));
+  if (shape.window <= 0 || shape.window >= keys) return shape.causal ? keys / 2 : keys;
+  const double window = shape.window;
+  // Causal: query i sees min(i, window); else the window is whole for nearly all.
+  return shape.causal ? window - window * window / (2 * keys) : window;
+}
+
+Seconds attention_floor(const ChipRates& rates, Direction direction, const AttentionShape& shape) {
+  const double queries = static_cast<double>(std::max<std::int64_t>(shape.queries, 1));
+  const double pairs = shape.batch * shape.heads * queries * attended_keys(shape);
+  const bool forward = direction == Direction::Forward;
+  const double per_pair =
+      forward ? 2.0 * (shape.qk_dim + shape.v_dim) : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
+  const double keys = static_cast<double>(shape.keys);
+  const double elements = shape.batch *
+                          (shape.heads * queries + std::max(shape.kv_heads, 1) * keys) *
+                          (shape.qk_dim + shape.v_dim);
+  const Bytes traffic = (forward ? 2 : 4) * elements * byte;
+  return kLaunch + max(pairs * per_pair * flop / rates.peak, traffic / rates.bandwidth);
+}
+
+Seconds memory_floor(const ChipRates& rates, Bytes traffic) {
+  return kMemoryLaunch + traffic / rates.bandwidth;
+}
+
+FlopRate matmul_peak(Recipe recipe, const Chip& chip) {
+  switch (recipe) {
+    case Recipe::F32:
+      return find(chip, "fp32");
+    case Recipe::Fp16:
+      return find(chip, "fp16");
+    case Recipe::Bf16:
+      return find(chip, "bf16");
+    case Recipe::Fp8Block:
+    case Recipe::Fp8Tensor:
+    case Recipe::Fp8Row:
+    case Recipe::Mxfp8:
+      return find(chip, "fp8");
+    case Recipe::Nvfp4:
+      return find(chip, "fp4");
+  }
+  return {};
+}
+
+FlopRate matmul_peak(Recipe recipe, const MeasuredChip& chip) {
+  switch (recipe) {
+    case Recipe::F32:
+    case Recipe::Fp16:
+    case Recipe::Bf16:
+      return chip.bf16;
+    case Recipe::Fp8Block:
+    case Recipe::Fp8Tensor:
+    case Recipe::Fp8Row:
+    case Recipe::Mxfp8:
+      return chip.fp8;
+    case Recipe::Nvfp4:
+      return chip.fp4;
+  }
+  return {};
+}
+
+}  // namespace narrows
