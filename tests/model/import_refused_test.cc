@@ -4,6 +4,8 @@
 #include <map>
 
 #include "model/import.h"
+#include "model/parameters.h"
+#include "model/validate.h"
 
 namespace narrows {
 namespace {
@@ -205,6 +207,72 @@ TEST_CASE(
       "config.json:9: rope_theta: expected a number from 1 to 1000000000000, found the number -1");
   CHECK(complaint(llama(), {{"rope_scaling", "\"yarn\""}}) ==
         "config.json:9: rope_scaling: expected an object, found \"yarn\"");
+}
+
+TEST_CASE(
+    "import: whatever value a key has, the answer is a refusal with its place or a sound model") {
+  const std::vector<std::string> values = {"null",
+                                           "true",
+                                           "0",
+                                           "-1",
+                                           "1",
+                                           "3",
+                                           "7",
+                                           "1.5",
+                                           "9e99",
+                                           "-9e99",
+                                           "1e400",
+                                           "1000000",
+                                           "\"\"",
+                                           "\"x\"",
+                                           "[]",
+                                           "[0]",
+                                           "{}",
+                                           "[{}]",
+                                           "2147483648",
+                                           "9223372036854775807",
+                                           "18446744073709551615"};
+  const std::vector<std::string> more = {"head_dim",
+                                         "hidden_act",
+                                         "tie_word_embeddings",
+                                         "rope_scaling",
+                                         "rope_theta",
+                                         "layer_types",
+                                         "sliding_window",
+                                         "use_sliding_window",
+                                         "max_window_layers",
+                                         "n_shared_experts",
+                                         "q_lora_rank",
+                                         "topk_method",
+                                         "first_k_dense_replace",
+                                         "scoring_func",
+                                         "num_nextn_predict_layers",
+                                         "moe_layer_freq",
+                                         "mlp_only_layers",
+                                         "decoder_sparse_step",
+                                         "attention_bias",
+                                         "qkv_bias"};
+  int accepted = 0;
+  for (const Lines& base : {llama(), v3(), qwen()}) {
+    std::vector<std::string> keys = more;
+    for (const auto& [key, value] : base) keys.push_back(key);
+    for (const std::string& key : keys) {
+      for (const std::string& value : values) {
+        INFO(key << ": " << value);
+        const Result<ModelSpec> model = import_lines(with(base, {{key, value}}));
+        if (!model) {
+          CHECK(model.error().message.starts_with("config.json:"));
+          continue;
+        }
+        ++accepted;
+        CHECK(validate(*model).has_value());
+        const ParameterCount count = count_parameters(*model);
+        CHECK(count.active_without_embedding > 0);
+        CHECK(count.active <= count.total);
+      }
+    }
+  }
+  CHECK(accepted > 100);  // both outcomes occur
 }
 
 }  // namespace narrows
