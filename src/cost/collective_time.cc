@@ -39,15 +39,15 @@ Estimate inside_time(const CollectiveShape& what, int ranks, const Cluster& clus
 }
 
 // How long the domain's links are busy with its part of a larger group: the curve without its
-// latency. Gathered bytes all pass each member's link; of an all-to-all only the domain's share
-// stays inside.
-Seconds domain_busy(const CollectiveShape& what, int members, int size, const Cluster& cluster) {
-  if (members < 2 || what.what == CollectiveKind::SendRecv) return {};
-  CollectiveShape part = what;
-  if (what.what == CollectiveKind::AllToAll) part.bytes *= static_cast<double>(members) / size;
+// latency. Gathered bytes all pass each member's link. Sends and all-to-all are bound by their
+// floor in collective_time.
+Seconds domain_busy(const CollectiveShape& what, int members, const Cluster& cluster) {
+  const bool gathers =
+      what.what != CollectiveKind::SendRecv && what.what != CollectiveKind::AllToAll;
+  if (members < 2 || !gathers) return {};
   CollectiveShape least = what;
   least.bytes = byte;
-  return inside_time(part, members, cluster).time - inside_time(least, members, cluster).time;
+  return inside_time(what, members, cluster).time - inside_time(least, members, cluster).time;
 }
 
 }  // namespace
@@ -84,7 +84,7 @@ Estimate collective_time(const CollectiveShape& what, const Span& span, const Cl
   ASSERT(span.inside.size() == cluster.levels.size());
   const int members = domain_members(span, cluster);
   if (members == span.size()) return inside_time(what, members, cluster);
-  const Seconds busy = domain_busy(what, members, span.size(), cluster);
+  const Seconds busy = domain_busy(what, members, cluster);
   Estimate estimate{network_time(what, span, cluster, busy), Basis::Transferred, kNetworkError};
   // The network is no faster than the same group would be inside a domain.
   if (domain_levels(cluster) > 0) {

@@ -62,7 +62,7 @@ Result<CollectiveCurve> read_curve(JsonObject object, const Sizes& sizes) {
   if (times.size() < 2) return invalid(object.place("us") + ": expected two or more times");
   TRY(object.finish());
   Bytes bytes = sizes.first;
-  for (const double time : isotonic(times)) {
+  for (const double time : lower_envelope(times)) {
     curve.points.push_back({bytes, time * sizes.unit});
     bytes *= sizes.factor;
   }
@@ -190,25 +190,9 @@ bool is_point(const CollectiveCurve& curve, Bytes bytes) {
 
 }  // namespace
 
-std::vector<double> isotonic(const std::vector<double>& values) {
-  struct Block {
-    double sum;
-    int count;
-    double mean() const { return sum / count; }
-  };
-  std::vector<Block> blocks;
-  for (const double value : values) {
-    blocks.push_back({value, 1});
-    while (blocks.size() > 1 && blocks[blocks.size() - 2].mean() > blocks.back().mean()) {
-      const Block last = blocks.back();
-      blocks.pop_back();
-      blocks.back().sum += last.sum;
-      blocks.back().count += last.count;
-    }
-  }
-  std::vector<double> fitted;
-  for (const Block& block : blocks) fitted.insert(fitted.end(), block.count, block.mean());
-  return fitted;
+std::vector<double> lower_envelope(std::vector<double> values) {
+  for (std::size_t i = values.size(); i-- > 1;) values[i - 1] = std::min(values[i - 1], values[i]);
+  return values;
 }
 
 Seconds time_at(const CollectiveCurve& curve, Bytes bytes) {

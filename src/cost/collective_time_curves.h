@@ -20,8 +20,8 @@ struct CurvePoint {
 };
 
 // One collective among `ranks` GPUs. Bytes are nccl-tests' size: the gathered buffer, or what a
-// rank sends in total with its own part. Points ascend in both; where a published time falls with
-// size, neighbours are averaged (isotonic).
+// rank sends in total with its own part. Points ascend in bytes and never fall in time
+// (lower_envelope).
 struct CollectiveCurve {
   CollectiveKind what = CollectiveKind::AllReduce;
   int ranks = 0;
@@ -48,8 +48,9 @@ Result<CurveTable> parse_curves(const std::vector<EmbeddedFile>& files);
 // The table that is compiled in.
 const CurveTable& published_curves();
 
-// Times that never fall: each falling run becomes its mean (pool adjacent violators, ayer1955).
-std::vector<double> isotonic(const std::vector<double>& values);
+// Times that never fall with size: each is at most any later one. What was slower than a larger
+// message was disturbed.
+std::vector<double> lower_envelope(std::vector<double> values);
 // Linear between points, constant below the first, the last slope above the last.
 Seconds time_at(const CollectiveCurve& curve, Bytes bytes);
 

@@ -29,10 +29,14 @@ constexpr Algorithm kDoubling{8.0 * us, 4.0 * us, 14.0 * us, 0.75};
 // Share of the nominal rate that large messages group: 48 of 50 GB/s, 192 of 200, 24 of 25
 // (all-reduce plateaus).
 constexpr double kPlateau = 0.96;
-// All-to-all: plateau, latency of the call, and of each remote peer.
-constexpr double kAllToAllPlateau = 0.92;
+// All-to-all: plateau, latency of the call and of each remote peer, and the start of the pipelines
+// of the network proxies, which a message pays as far as it fills them. Fitted to the table in
+// hwprofiles/collectives/multi_node.
+constexpr double kAllToAllPlateau = 0.94;
 constexpr Seconds kAllToAllBase = 15 * us;
-constexpr Seconds kAllToAllPeer = 1.2 * us;
+constexpr Seconds kAllToAllPeer = 0.6 * us;
+constexpr Seconds kAllToAllStart = 95 * us;
+constexpr Bytes kAllToAllFull = 4 * MiB;
 
 int below(const Span& span, std::size_t level) { return level == 0 ? 1 : span.inside[level - 1]; }
 
@@ -160,8 +164,9 @@ Seconds network_time(const CollectiveShape& what, const Span& span, const Cluste
     default:
       break;
   }
+  const Seconds start = kAllToAllStart * (what.bytes / (what.bytes + kAllToAllFull));
   const Seconds latency =
-      max(kAllToAllBase, group.latency) + kAllToAllPeer * (group.ranks - group.inner);
+      max(kAllToAllBase, group.latency) + kAllToAllPeer * (group.ranks - group.inner) + start;
   return latency + max(all_to_all_time(what.bytes, span, cluster), domain);
 }
 
