@@ -4,8 +4,8 @@
 // model, or a missing source is refused with its place.
 //
 //   {"source": "...", "aliases": ["deepseek-r1"], "model": {"name": "deepseek-v3", ...},
-//    "training": {"sequence": 4096, "global_batch": 15360, "tokens": "14.8T", "recipe":
-//    "fp8-block", "source": "..."}}
+//    "training": {"sequence": 4096, "global_batch": 15360, "tokens": "14.8T",
+//                 "recipe": "fp8-block", "source": "..."}}
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -150,7 +150,6 @@ ItemParameters item_parameters(const ModelSpec& model, ItemKind kind) {
     case ItemKind::MtpBlock:
       p = layer_parameters(model, mtp_layer(model));
       p.dense += 2 * h * h;
-      p.replicated += 2 * h * h;
       p.norm += norm_size(model, 3 * h);  // of both inputs and before the head
       p.borrowed = (model.tied_embeddings ? 1 : 2) * vocabulary_table(model);
       return p;

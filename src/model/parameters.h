@@ -28,17 +28,18 @@ MatmulWeights matmul_weights(const ModelSpec& model, ItemKind kind);
 // The parameters that one item owns, biases included. Summed over items_of(model) each parameter is
 // counted once.
 struct ItemParameters {
-  double dense = 0;  // attention, dense FFN, shared experts, router, an MTP block's projection, and
-                     // their biases
-  double replicated =
-      0;  // the part of `dense` that tensor parallelism does not divide: latent down-projections of
-          // MLA, router, gate, projection of an MTP block, biases of row-parallel matmuls
+  // Attention, dense FFN, shared experts, router, an MTP block's projection, and their biases.
+  double dense = 0;
+  // The part of `dense` that tensor parallelism does not divide: latent down-projections of MLA,
+  // router and gate, biases of row-parallel matmuls.
+  double replicated = 0;
   double norm = 0;
   double expert = 0;     // all routed experts of the layer
   double embedding = 0;  // token table and learned positions
   double head = 0;       // 0 where tied: the table is the embedding's
-  double borrowed = 0;  // tables that the item uses and another owns: a tied head's; an MTP block's
-                        // embedding and head. A rank that lacks the owner holds a copy of them.
+  // Tables that the item uses and another owns: a tied head's; an MTP block's embedding and head.
+  // A rank that lacks the owner holds a copy of them.
+  double borrowed = 0;
 
   friend bool operator==(const ItemParameters&, const ItemParameters&) = default;
 };
@@ -50,8 +51,8 @@ double sum(const ItemParameters& parameters);
 struct ParameterCount {
   double total = 0;
   double active = 0;  // top_k experts a layer instead of all
-  double active_without_embedding =
-      0;           // active less one vocabulary table (a tied model's only one)
+  // Active less one vocabulary table (a tied model's only one).
+  double active_without_embedding = 0;
   double mtp = 0;  // what MTP blocks add of their own
 
   friend bool operator==(const ParameterCount&, const ParameterCount&) = default;

@@ -74,6 +74,7 @@ TEST_CASE(
   CHECK(block.expert == layer.expert);
   CHECK(block.dense - layer.dense == 2. * 7168 * 7168);
   CHECK(block.norm - layer.norm == 3. * 7168);
+  CHECK(block.replicated == layer.replicated);
   CHECK(block.borrowed == 2. * 129280 * 7168);
   // What a token uses of it, projection included: 688.1 M.
   CHECK(sum(block) - block.expert / 256 * 248 == published_counts().front().mtp_active);
