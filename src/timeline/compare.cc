@@ -17,10 +17,10 @@ struct Key {
 };
 
 // Spans by start.
-using Runs = std::map<Key, std::vector<const Span*>>;
-using Order = std::map<std::pair<int, std::string>, std::vector<const Span*>>;
+using Runs = std::map<Key, std::vector<const TimeSpan*>>;
+using Order = std::map<std::pair<int, std::string>, std::vector<const TimeSpan*>>;
 
-bool starts_before(const Span* a, const Span* b) {
+bool starts_before(const TimeSpan* a, const TimeSpan* b) {
   return std::tie(a->start, a->end, a->name) < std::tie(b->start, b->end, b->name);
 }
 
@@ -31,7 +31,7 @@ struct Sorted {
 
 Sorted sorted(const Timeline& timeline) {
   Sorted all;
-  for (const Span& span : timeline.spans) {
+  for (const TimeSpan& span : timeline.spans) {
     const std::string& stream = timeline.streams[static_cast<std::size_t>(span.stream)];
     all.runs[{span.rank, stream, span.name}].push_back(&span);
     all.order[{span.rank, stream}].push_back(&span);
@@ -45,7 +45,7 @@ bool same_names(const Order& a, const Order& b) {
   const auto same = [](const Order::value_type& x, const Order::value_type& y) {
     return x.first == y.first &&
            std::equal(x.second.begin(), x.second.end(), y.second.begin(), y.second.end(),
-                      [](const Span* s, const Span* t) { return s->name == t->name; });
+                      [](const TimeSpan* s, const TimeSpan* t) { return s->name == t->name; });
   };
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
 }

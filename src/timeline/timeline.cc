@@ -20,14 +20,14 @@ struct Cells {
 
 std::int64_t to_cell(Tick t, Tick cell) { return (2 * t.ns + cell.ns) / (2 * cell.ns); }
 
-Cells cells_of(const Span& span, Tick cell) {
+Cells cells_of(const TimeSpan& span, Tick cell) {
   return {.first = to_cell(span.start, cell), .end = to_cell(span.end, cell)};
 }
 
 // One character of room between neighbours, so that names stay apart.
 int least_width(const Timeline& timeline, Tick cell) {
   int width = 3;
-  for (const Span& span : timeline.spans) {
+  for (const TimeSpan& span : timeline.spans) {
     const auto [first, end] = cells_of(span, cell);
     if (first == end) continue;
     const std::int64_t room = static_cast<std::int64_t>(span.name.size()) + 1;
@@ -54,7 +54,7 @@ std::string marks(std::size_t margin, std::int64_t cells, const PictureStyle& st
 
 struct Row {
   std::string label;
-  std::vector<const Span*> spans;
+  std::vector<const TimeSpan*> spans;
 };
 
 std::vector<Row> rows_of(const Timeline& timeline) {
@@ -67,7 +67,7 @@ std::vector<Row> rows_of(const Timeline& timeline) {
     margin = std::max(margin, rows[i].label.size() + 1);
   }
   for (Row& row : rows) row.label.resize(margin, ' ');
-  for (const Span& span : timeline.spans) {
+  for (const TimeSpan& span : timeline.spans) {
     const std::size_t row =
         static_cast<std::size_t>(span.rank) * streams + static_cast<std::size_t>(span.stream);
     ASSERT(row < rows.size());
@@ -80,7 +80,7 @@ std::string wide_row(const Row& row, const PictureStyle& style, std::int64_t cel
   const std::size_t width = static_cast<std::size_t>(style.width);
   std::string line;
   for (std::int64_t i = 0; i < cells; ++i) line += fmt::format("{:<{}}", '.', width);
-  for (const Span* span : row.spans) {
+  for (const TimeSpan* span : row.spans) {
     const auto [first, end] = cells_of(*span, style.cell);
     if (first == end) continue;
     const std::size_t room = static_cast<std::size_t>(end - first) * width - 1;
@@ -90,14 +90,14 @@ std::string wide_row(const Row& row, const PictureStyle& style, std::int64_t cel
   return trimmed(row.label + line);
 }
 
-char letter(const Span& span) {
+char letter(const TimeSpan& span) {
   if (span.name.find('&') != std::string::npos) return '&';
   return span.name.empty() ? '?' : span.name.front();
 }
 
 std::string small_row(const Row& row, Tick cell, std::int64_t cells) {
   std::string line(static_cast<std::size_t>(cells), '.');
-  for (const Span* span : row.spans) {
+  for (const TimeSpan* span : row.spans) {
     // Cells whose middle lies in [start, end).
     const auto [first, end] = cells_of(*span, cell);
     for (std::int64_t i = first; i < std::min(end, cells); ++i)
@@ -110,7 +110,7 @@ std::string small_row(const Row& row, Tick cell, std::int64_t cells) {
 
 Tick end_of(const Timeline& timeline) {
   Tick end;
-  for (const Span& span : timeline.spans) end = std::max(end, span.end);
+  for (const TimeSpan& span : timeline.spans) end = std::max(end, span.end);
   return end;
 }
 

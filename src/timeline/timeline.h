@@ -10,13 +10,13 @@
 
 namespace narrows {
 
-struct Span {
+struct TimeSpan {
   int rank = 0;
   int stream = 0;    // index into Timeline::streams
   std::string name;  // of an instruction as in schedule/text.h: "F0", "F3&b1"
   Tick start;
   Tick end;
-  friend bool operator==(const Span&, const Span&) = default;
+  friend bool operator==(const TimeSpan&, const TimeSpan&) = default;
 };
 
 // The rank holds `bytes` from `at` until its next sample.
@@ -30,7 +30,7 @@ struct MemorySample {
 struct Timeline {
   int ranks = 1;
   std::vector<std::string> streams = {"compute"};
-  std::vector<Span> spans;  // by rank, then stream, then start; spans of one stream do not overlap
+  std::vector<TimeSpan> spans;  // by rank, then stream, then start; spans of one stream do not overlap
   std::vector<MemorySample> memory;  // by rank, then time
 };
 

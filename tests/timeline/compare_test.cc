@@ -7,7 +7,7 @@ using namespace narrows;
 
 namespace {
 
-Timeline timeline_of(std::vector<Span> spans, std::vector<std::string> streams = {"compute"}) {
+Timeline timeline_of(std::vector<TimeSpan> spans, std::vector<std::string> streams = {"compute"}) {
   return {.ranks = 2, .streams = std::move(streams), .spans = std::move(spans), .memory = {}};
 }
 
