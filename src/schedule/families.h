@@ -1,5 +1,6 @@
 // The generators behind library.h, one rank at a time. Sizes have been checked; `rank` counts from
-// 0. SPDX-License-Identifier: Apache-2.0
+// 0.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "schedule/schedule.h"

@@ -1,7 +1,8 @@
 // Programs as text: `F0 F1 i0 w0 F3&b1`. A letter for the action (F I W B), capital for chunk 0 and
 // small for chunk 1, then the micro-batch; chunks from 2 on are written out after a point (`F0.2`
 // is chunk 2). `F3&b1` is a pair: the forward of chunk 0 with the backward of chunk 1. Plan files
-// and tests speak this language. SPDX-License-Identifier: Apache-2.0
+// and tests speak this language.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

@@ -1,7 +1,8 @@
 // Why a step takes as long as it does. The critical path is the chain of instructions and sends,
 // each starting when the one before it ends, from time 0 to the makespan: shortening anything else
 // changes nothing. The time table of a rank splits the makespan into what the rank ran and what it
-// waited. Both add up exactly. SPDX-License-Identifier: Apache-2.0
+// waited. Both add up exactly.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <vector>

@@ -1,8 +1,8 @@
 // Memory over the program of each rank, from the order of its instructions alone: no times are
 // needed, since a rank runs its list in order. What a chunk keeps of a micro-batch lives from the
 // start of its F to the end of its I or W; what only one instruction needs is transient. A pair
-// holds its forward's from its start and its backward's to its end. SPDX-License-Identifier:
-// Apache-2.0
+// holds its forward's from its start and its backward's to its end.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <vector>

@@ -115,7 +115,8 @@ void CompiledSchedule::fill_table(const Durations& durations,
          at(1 + ranks_ * chunks_ * (kActionsOfChunk + chunks_) + 2 * routes_ * hops_));
 }
 
-std::int64_t CompiledSchedule::run(Scratch& scratch) const {
+// `extra` is empty or by node.
+std::int64_t CompiledSchedule::run(Scratch& scratch, std::span<const Tick> extra) const {
   scratch.ends.resize(steps_.size() + 1);
   const std::int64_t* const table = scratch.table.data();
   std::int64_t* const ends = scratch.ends.data();
@@ -127,6 +128,7 @@ std::int64_t CompiledSchedule::run(Scratch& scratch) const {
     const std::int64_t gradient = ends[step.backward_from] + table[step.backward_send];
     const std::int64_t start = std::max(ends[step.before], std::max(output, gradient));
     ends[i + 1] = start + table[step.duration];
+    if (!extra.empty()) ends[i + 1] += extra[at(node_[i])].ns;
     makespan = std::max(makespan, ends[i + 1]);
   }
   return makespan;
@@ -134,14 +136,22 @@ std::int64_t CompiledSchedule::run(Scratch& scratch) const {
 
 Tick CompiledSchedule::makespan(const Durations& durations) {
   fill_table(durations, scratch_.table);
-  return {run(scratch_)};
+  return {run(scratch_, {})};
+}
+
+Tick CompiledSchedule::makespan(const Durations& durations, std::span<const Tick> extra) {
+  ASSERT(extra.size() == steps_.size());
+  fill_table(durations, scratch_.table);
+  return {run(scratch_, extra)};
 }
 
 Played CompiledSchedule::play(const Durations& durations) const {
   Scratch scratch;
   fill_table(durations, scratch.table);
-  Played played{
-      .makespan = {run(scratch)}, .busy = std::vector<Tick>(at(ranks_)), .start = {}, .end = {}};
+  Played played{.makespan = {run(scratch, {})},
+                .busy = std::vector<Tick>(at(ranks_)),
+                .start = {},
+                .end = {}};
   for (int rank = 0; rank < ranks_; ++rank) {
     played.start.emplace_back(at(first_[at(rank + 1)] - first_[at(rank)]));
   }

@@ -6,10 +6,12 @@
 //
 // A send takes its latency between ranks, costs the sender nothing, does not contend, and is free
 // inside a rank. Ticks are whole, so sums are exact and the same on every machine. The step's
-// optimiser is not included. SPDX-License-Identifier: Apache-2.0
+// optimiser is not included.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -66,6 +68,10 @@ class CompiledSchedule {
   // space, so threads need a copy each.
   Tick makespan(const Durations& durations);
 
+  // The same with `extra` time added to each instruction, numbered rank by rank in program order:
+  // jitter, a pause, one slow micro-batch. Drawing it is the caller's business.
+  Tick makespan(const Durations& durations, std::span<const Tick> extra);
+
   std::size_t instructions() const { return steps_.size(); }
 
  private:
@@ -85,7 +91,7 @@ class CompiledSchedule {
   };
 
   void fill_table(const Durations& durations, std::vector<std::int64_t>& table) const;
-  std::int64_t run(Scratch& scratch) const;
+  std::int64_t run(Scratch& scratch, std::span<const Tick> extra) const;
   int duration_slot(int rank, const Instruction& instruction) const;
   int send_slot(const Arrival& arrival, bool backward) const;
   Step step_of(const ScheduleNode& node, const Instruction& instruction,

@@ -1,6 +1,7 @@
 // What happens when: spans on ranks and streams, and memory over time. Written by the simulator
 // (predicted) and by the runtime (measured) in this one type, so that they can be drawn and
-// compared. SPDX-License-Identifier: Apache-2.0
+// compared.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>
