@@ -45,7 +45,7 @@ struct Candidate {
   Strategy strategy;
   StageRuns runs;
   StepPrediction prediction;
-  Tick bound;
+  Tick bound;  // admissible, known before it was simulated
 };
 
 // What the least demanding strategy would need on its fullest rank.
@@ -71,11 +71,5 @@ struct SearchResult {
 // InvalidInput if the pins allow no layout. Deterministic: the same bytes from any number of threads, unless a time
 // limit cuts it short.
 Result<SearchResult> search(const Job& job, const KernelTimes& kernels, const SearchOptions& options);
-
-// The partition that a strategy gets.
-StageRuns partition_of(const Strategy& strategy, const LayoutCost& layout, const std::vector<ItemTicks>& items);
-
-// One strategy alone, simulated; what `--fix` with everything pinned and the search agree on.
-Result<Candidate> evaluate(const Job& job, const Strategy& strategy, ItemPricer& pricer);
 
 }  // namespace narrows

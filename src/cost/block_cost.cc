@@ -27,7 +27,7 @@ PassCost& PassCost::operator+=(const PassCost& other) {
   exposed += other.exposed;
   hidden += other.hidden;
   for (int b = 0; b < kBases; ++b) by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
-  squared_error += other.squared_error;
+  uncertain += other.uncertain;
   return *this;
 }
 
@@ -103,8 +103,7 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
       const Estimate estimate = price_op(op);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
-      const double error = estimate.time / sec * estimate.error;
-      pass.squared_error += error * error;
+      pass.uncertain += estimate.error * estimate.time;
       continue;
     }
     const Axis axis = op.collective.axis;

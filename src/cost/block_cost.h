@@ -23,7 +23,7 @@ struct PassCost {
   Seconds exposed;    // collectives that nothing hides
   Seconds hidden;     // … and the part that the stack hides under compute
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
-  double squared_error = 0;                // sum of (time x error)^2 in s^2: errors of ops taken as independent
+  Seconds uncertain;                       // sum of time x expected relative error: errors of a family go together
   Seconds compute() const { return multiply + stream; }
   PassCost& operator+=(const PassCost& other);
 };

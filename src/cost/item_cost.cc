@@ -57,7 +57,7 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
       multiply += pass->multiply;
       all += duration(*pass);
       for (std::size_t b = 0; b < kBases; ++b) item.by_basis[b] += pass->by_basis[b];
-      item.squared_error += pass->squared_error;
+      item.uncertain += pass->uncertain;
     }
   }
   p.multiply_share = all > Seconds() ? multiply / all : 0;

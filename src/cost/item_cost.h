@@ -38,7 +38,7 @@ struct ItemCost {
   KeptBytes kept;             // per micro-batch
   TransientBytes transient;
   std::array<Seconds, kBases> by_basis{};  // of F + I + W compute
-  double squared_error = 0;                // s^2
+  Seconds uncertain;                       // sum of time x expected relative error
 };
 
 class ItemPricer {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/step_cost.h"
 
+#include <algorithm>
+
 #include "cost/collective_time.h"
 
 namespace narrows {
@@ -18,12 +20,23 @@ BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& g
 }
 
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
-  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}};
+  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}, {}, {}};
+  std::vector<ItemClass> distinct;
   for (const ItemClass& item : shared.classes) {
+    const auto known = std::find(distinct.begin(), distinct.end(), item);
+    shared.index.push_back(static_cast<int>(known - distinct.begin()));
+    if (known == distinct.end()) distinct.push_back(item);
     const ItemCost& cost = pricer.price(item, layout);
     shared.costs.push_back(&cost);
     shared.items.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed,
                             cost.input_grad_exposed, {}});
+  }
+  for (const ItemClass& ahead : distinct) {
+    shared.pairs.emplace_back();
+    for (const ItemClass& back : distinct) {
+      shared.pairs.back().push_back(
+          {pricer.pair(ahead, back, layout), pricer.pair_exposed(ahead, back, layout)});
+    }
   }
   return shared;
 }
@@ -73,15 +86,18 @@ void StepCost::add_fsdp(int index) {
   stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter);
 }
 
+const LayoutCost::PairTicks& StepCost::pair_of(int ahead, int back) const {
+  const auto row = static_cast<std::size_t>(shared_.index[static_cast<std::size_t>(ahead)]);
+  const auto column = static_cast<std::size_t>(shared_.index[static_cast<std::size_t>(back)]);
+  return shared_.pairs[row][column];
+}
+
 Tick StepCost::pair(Run ahead, Run back) const {
   // Forward runs through its items upwards, backward downwards; what has no partner runs alone.
   Tick total;
   int a = ahead.first;
   int b = back.last;
-  for (; a <= ahead.last && b >= back.first; ++a, --b) {
-    const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
-    total += pricer_.pair(shared_.classes[ia], shared_.classes[ib], shared_.layout);
-  }
+  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).time;
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward;
   for (; b >= back.first; --b) {
     const ItemTicks& t = items_[static_cast<std::size_t>(b)];
@@ -94,10 +110,7 @@ Tick StepCost::pair_exposed(Run ahead, Run back) const {
   Tick total;
   int a = ahead.first;
   int b = back.last;
-  for (; a <= ahead.last && b >= back.first; ++a, --b) {
-    const auto ia = static_cast<std::size_t>(a), ib = static_cast<std::size_t>(b);
-    total += pricer_.pair_exposed(shared_.classes[ia], shared_.classes[ib], shared_.layout);
-  }
+  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).exposed;
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward_exposed;
   for (; b >= back.first; --b) total += items_[static_cast<std::size_t>(b)].input_grad_exposed;
   return total;

@@ -32,6 +32,12 @@ struct LayoutCost {
   std::vector<ItemClass> classes;
   std::vector<const ItemCost*> costs;  // borrowed from the pricer
   std::vector<ItemTicks> items;        // without FSDP
+  // Items that cost the same share an index; by two of them, an overlapped pair of one item each.
+  struct PairTicks {
+    Tick time, exposed;
+  };
+  std::vector<int> index;
+  std::vector<std::vector<PairTicks>> pairs;  // forward's index -> backward's index
 };
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer);
 
@@ -64,6 +70,7 @@ class StepCost {
 
  private:
   void add_fsdp(int index);
+  const LayoutCost::PairTicks& pair_of(int ahead, int back) const;
 
   Strategy strategy_;
   Grid grid_;

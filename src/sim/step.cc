@@ -148,7 +148,8 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const St
 
 HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank) {
   std::array<int, 5> counts{};
-  for (const Run& run : runs_by_rank(schedule, runs)[static_cast<std::size_t>(rank)]) {
+  const auto by_rank = runs_by_rank(schedule, runs);
+  for (const Run& run : by_rank[static_cast<std::size_t>(rank)]) {
     for (int i = run.first; i <= run.last; ++i) {
       ++counts[static_cast<std::size_t>(cost.classes()[static_cast<std::size_t>(i)].kind)];
     }
@@ -215,9 +216,13 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, cons
   p.breakdown = {{"compute", busy - exposed},  {"exposed_comm", exposed},   {"bubble", p.makespan - busy},
                  {"gradient_reduction", reduce}, {"optimizer", optimizer},  {"parameter_gather", gather},
                  {"overhead", overhead}};
+  Seconds uncertain, all;
   for (std::size_t i = 0; i < cost.items().size(); ++i) {
+    uncertain += cost.item(static_cast<int>(i)).uncertain;
     for (std::size_t b = 0; b < kBases; ++b) p.by_basis[b] += cost.item(static_cast<int>(i)).by_basis[b];
   }
+  for (const Seconds t : p.by_basis) all += t;
+  p.relative_error = all > Seconds() ? uncertain / all : 0;
   return p;
 }
 

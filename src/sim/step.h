@@ -46,6 +46,7 @@ struct StepPrediction {
   std::vector<std::pair<std::string, Tick>> breakdown;
   // Time by basis over the items' compute.
   std::array<Seconds, kBases> by_basis{};
+  double relative_error = 0;  // expected, of the items' compute: errors of a family taken as fully correlated
   Played played;
 };
 

@@ -1,0 +1,53 @@
+// One strategy at a time, cheaply: its partition, its durations, an exact memory verdict and an admissible bound; and its
+// simulation. Holds the caches that strategies share; one per thread.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "planner/schedule_profile.h"
+#include "planner/search.h"
+
+namespace narrows {
+
+class LeafEvaluator {
+ public:
+  // Borrows the job and the kernels.
+  LeafEvaluator(const Job& job, const KernelTimes& kernels);
+
+  struct Verdict {
+    Tick bound;             // on the makespan, without what follows the pipeline
+    Bytes memory;           // of the fullest rank
+    int fullest_rank = 0;
+    RankMemory needed;      // of that rank
+  };
+  Verdict judge(const Strategy& strategy);
+  // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds unchanged.
+  Tick full_bound(const Strategy& strategy, Tick bound);
+  Candidate simulate(const Strategy& strategy);
+  // With the given runs of items instead of the partition: a plan file's own.
+  Candidate simulate_with(const Strategy& strategy, const StageRuns& runs);
+  // The ops' prices behind it, for explanations.
+  ItemPricer& items() { return items_; }
+
+ private:
+  const LayoutCost& layout(const Strategy& strategy);
+  StageRuns partition(const StepCost& cost, const LayoutCost& shared);
+  const CompiledSchedule& compiled(const Strategy& strategy, const Schedule*& schedule);
+
+  const Job& job_;
+  BlockPricer blocks_;
+  ItemPricer items_;
+  ScheduleProfiles profiles_;
+  std::map<BlockLayout, LayoutCost> layouts_;
+  std::map<std::tuple<const LayoutCost*, int, bool>, StageRuns> partitions_;
+  struct Compiled {
+    Schedule schedule;
+    CompiledSchedule compiled;
+  };
+  std::map<std::tuple<ScheduleKind, int, int, std::int64_t>, Compiled> compiled_;
+};
+
+}  // namespace narrows
