@@ -26,13 +26,16 @@ constexpr Algorithm kInNetwork{8.4 * us, 4.0 * us, 14.0 * us, 1};
 // Recursive doubling of gather and scatter ("PAT"): one GPU a domain only.
 constexpr Algorithm kDoubling{8.0 * us, 4.0 * us, 14.0 * us, 0.75};
 
-// Share of the nominal rate that large messages group: 48 of 50 GB/s, 192 of 200, 24 of 25
-// (all-reduce plateaus).
+// Share of the nominal rate that large messages reach: 48 of 50 GB/s, 192 of 200, 24 of 25 (the
+// plateaus of all-reduce in NVIDIA's GTC slides, and of the 8 x 400 Gb/s table); but no more than
+// this multiple of a level's usable rate (48 of 44 GB/s on NDR InfiniBand).
 constexpr double kPlateau = 0.96;
-// All-to-all: plateau, latency of the call and of each remote peer, and the start of the pipelines
-// of the network proxies, which a message pays as far as it fills them. Fitted to the table in
-// hwprofiles/collectives/multi_node.
-constexpr double kAllToAllPlateau = 0.94;
+constexpr double kAboveUsable = 1.1;
+
+// All-to-all: share of that rate, latency of the call and of each remote peer, and the start of the
+// pipelines of the network proxies, which a message pays as far as it fills them. Fitted to the
+// table in hwprofiles/collectives/multi_node.
+constexpr double kAllToAllShare = 0.98;
 constexpr Seconds kAllToAllBase = 15 * us;
 constexpr Seconds kAllToAllPeer = 0.6 * us;
 constexpr Seconds kAllToAllStart = 95 * us;
@@ -40,10 +43,13 @@ constexpr Bytes kAllToAllFull = 4 * MiB;
 
 int below(const Span& span, std::size_t level) { return level == 0 ? 1 : span.inside[level - 1]; }
 
-// Seconds per byte of one member's share at a level, oversubscription of the groups below included.
-Bandwidth member_rate(const Cluster& cluster, std::size_t level) {
-  const double squeeze = level == 0 ? 1.0 : cluster.levels[level - 1].oversubscription;
-  return link_rate(cluster.levels[level]) / squeeze;
+// One member's share of a level, oversubscription of the groups below included.
+Bandwidth member_rate(const Cluster& cluster, std::size_t l) {
+  const Level& level = cluster.levels[l];
+  const double squeeze = l == 0 ? 1.0 : cluster.levels[l - 1].oversubscription;
+  const Bandwidth most = kPlateau * level.nominal.value;
+  if (level.usable.value <= Bandwidth{}) return most / squeeze;
+  return min(most, kAboveUsable * level.usable.value) / squeeze;
 }
 
 // The longest time that a level's links are busy when the members inside each group below share
@@ -54,7 +60,7 @@ Seconds shared_time(Bytes bytes, const Span& span, const Cluster& cluster) {
     const int members = below(span, l);
     if (span.inside[l] > members) busy = max(busy, bytes / members / member_rate(cluster, l));
   }
-  return busy / kPlateau;
+  return busy;
 }
 
 Seconds all_to_all_time(Bytes bytes, const Span& span, const Cluster& cluster) {
@@ -63,7 +69,7 @@ Seconds all_to_all_time(Bytes bytes, const Span& span, const Cluster& cluster) {
     const double remote = 1 - static_cast<double>(below(span, l)) / span.size();
     if (span.inside[l] > below(span, l)) busy = max(busy, remote * bytes / member_rate(cluster, l));
   }
-  return busy / kAllToAllPlateau;
+  return busy / kAllToAllShare;
 }
 
 std::size_t outermost(const Span& span) {
@@ -138,7 +144,7 @@ Seconds gather_time(Bytes bytes, const Span& span, const Cluster& cluster, const
 }
 
 Seconds send_time(Bytes bytes, const Span& span, const Cluster& cluster, const Group& group) {
-  const Bandwidth rate = kPlateau * member_rate(cluster, outermost(span));
+  const Bandwidth rate = member_rate(cluster, outermost(span));
   const Seconds simple = hops(kRing, group, 0, 1) + bytes / rate;
   const Seconds low = hops(kRingLowLatency, group, 0, 1) + bytes / (kLowLatencyShare * rate);
   return min(simple, low);

@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "base/json.h"
-#include "cost/clusters.h"
+#include "cost/collective_clusters.h"
 #include "cost/collective_time_curves.h"
 
 namespace narrows {
@@ -446,6 +446,15 @@ TEST_CASE("collective: a level whose usable rate is far below nominal is as slow
   CHECK(link_rate(level) / (GB / sec) == Approx(10));
   level.usable.value = 30 * GB / sec;
   CHECK(link_rate(level) / (GB / sec) == Approx(32));
+}
+
+TEST_CASE(
+    "collective: a network that reaches far less than nominal is as slow as what it reaches") {
+  Cluster slow = h100_cluster();
+  slow.levels[1].usable.value = 20 * GB / sec;
+  CHECK(all_reduce_bus(slow, one_each(16)) == Approx(22).epsilon(0.01));
+  slow.levels[1].usable.value = 44 * GB / sec;
+  CHECK(all_reduce_bus(slow, one_each(16)) == all_reduce_bus(h100_cluster(), one_each(16)));
 }
 
 TEST_CASE("collective: domains are the levels whose links are as fast as the innermost") {
