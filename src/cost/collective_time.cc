@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/collective_time.h"
 
+#include "cost/collective_time_constants.h"
 #include "cost/collective_time_curves.h"
 #include "cost/collective_time_network.h"
 
@@ -85,7 +86,8 @@ Estimate collective_time(const CollectiveShape& what, const Span& span, const Cl
   const int members = domain_members(span, cluster);
   if (members == span.size()) return inside_time(what, members, cluster);
   const Seconds busy = domain_busy(what, members, cluster);
-  Estimate estimate{network_time(what, span, cluster, busy), Basis::Transferred, kNetworkError};
+  Estimate estimate{network_time(what, span, cluster, busy), Basis::Transferred,
+                    network_constants().error};
   // The network is no faster than the same group would be inside a domain.
   if (domain_levels(cluster) > 0) {
     estimate.time = max(estimate.time, inside_time(what, span.size(), cluster).time);

@@ -2,48 +2,21 @@
 #include "cost/collective_time_network.h"
 
 #include "cost/collective_time.h"
+#include "cost/collective_time_constants.h"
 
 namespace narrows {
 
 namespace {
 
-// Time of an algorithm's hops and its share of the links' bandwidth. NCCL's protocols: Simple moves
-// large chunks, LL (low latency) flags every word and NCCL caps it at 20 to 35 GB/s a node of 8 x
-// 50 GB/s.
-struct Algorithm {
-  Seconds base;
-  Seconds inner_hop;  // NVLink
-  Seconds outer_hop;  // network
-  double efficiency = 1;
-};
-
-constexpr double kLowLatencyShare = 1.0 / 16;
-constexpr Algorithm kRing{8.4 * us, 3.4 * us, 14.0 * us, 1};
-constexpr Algorithm kRingLowLatency{6.6 * us, 1.8 * 0.6 * us, 2.7 * us, kLowLatencyShare};
-constexpr Algorithm kTree{8.4 * us, 4.0 * us, 14.0 * us, 0.92 * 0.85};
-constexpr Algorithm kTreeLowLatency{6.8 * us, 1.8 * 0.6 * us, 5.0 * us, 0.92 * kLowLatencyShare};
-constexpr Algorithm kInNetwork{8.4 * us, 4.0 * us, 14.0 * us, 1};
-// Recursive doubling of gather and scatter ("PAT"): one GPU a domain only.
-constexpr Algorithm kDoubling{8.0 * us, 4.0 * us, 14.0 * us, 0.75};
-
-// Share of the nominal rate that large messages group: 48 of 50 GB/s, 192 of 200, 24 of 25
-// (all-reduce plateaus).
-constexpr double kPlateau = 0.96;
-// All-to-all: plateau, latency of the call and of each remote peer, and the start of the pipelines
-// of the network proxies, which a message pays as far as it fills them. Fitted to the table in
-// hwprofiles/collectives/multi_node.
-constexpr double kAllToAllPlateau = 0.94;
-constexpr Seconds kAllToAllBase = 15 * us;
-constexpr Seconds kAllToAllPeer = 0.6 * us;
-constexpr Seconds kAllToAllStart = 95 * us;
-constexpr Bytes kAllToAllFull = 4 * MiB;
-
 int below(const Span& span, std::size_t level) { return level == 0 ? 1 : span.inside[level - 1]; }
 
-// Seconds per byte of one member's share at a level, oversubscription of the groups below included.
-Bandwidth member_rate(const Cluster& cluster, std::size_t level) {
-  const double squeeze = level == 0 ? 1.0 : cluster.levels[level - 1].oversubscription;
-  return link_rate(cluster.levels[level]) / squeeze;
+// One member's share of a level, oversubscription of the groups below included.
+Bandwidth member_rate(const Cluster& cluster, std::size_t l) {
+  const Level& level = cluster.levels[l];
+  const double squeeze = l == 0 ? 1.0 : cluster.levels[l - 1].oversubscription;
+  const Bandwidth most = network_constants().plateau_of_nominal * level.nominal.value;
+  if (level.usable.value <= Bandwidth{}) return most / squeeze;
+  return min(most, network_constants().plateau_of_usable * level.usable.value) / squeeze;
 }
 
 // The longest time that a level's links are busy when the members inside each group below share
@@ -54,7 +27,7 @@ Seconds shared_time(Bytes bytes, const Span& span, const Cluster& cluster) {
     const int members = below(span, l);
     if (span.inside[l] > members) busy = max(busy, bytes / members / member_rate(cluster, l));
   }
-  return busy / kPlateau;
+  return busy;
 }
 
 Seconds all_to_all_time(Bytes bytes, const Span& span, const Cluster& cluster) {
@@ -63,7 +36,7 @@ Seconds all_to_all_time(Bytes bytes, const Span& span, const Cluster& cluster) {
     const double remote = 1 - static_cast<double>(below(span, l)) / span.size();
     if (span.inside[l] > below(span, l)) busy = max(busy, remote * bytes / member_rate(cluster, l));
   }
-  return busy / kAllToAllPlateau;
+  return busy / network_constants().all_to_all_share;
 }
 
 std::size_t outermost(const Span& span) {
@@ -81,8 +54,8 @@ struct Group {
   Seconds latency;  // of the outermost level crossed
 };
 
-// A ring or a pair: `steps` in all, `outer` of them over the network.
-Seconds hops(const Algorithm& how, const Group& group, double inner, double outer) {
+// The latency of hops inside domains and over the network.
+Seconds hops(const AlgorithmConstants& how, const Group& group, double inner, double outer) {
   return how.base + inner * how.inner_hop + outer * max(how.outer_hop, group.latency);
 }
 
@@ -92,7 +65,7 @@ int ceil_log2(int n) {
   return log;
 }
 
-Seconds finish(Seconds latency, Seconds network, const Algorithm& how, Seconds domain) {
+Seconds finish(Seconds latency, Seconds network, const AlgorithmConstants& how, Seconds domain) {
   return latency + max(network / how.efficiency, domain);
 }
 
@@ -100,18 +73,20 @@ Seconds finish(Seconds latency, Seconds network, const Algorithm& how, Seconds d
 Seconds ring_time(double rounds, const Group& group, Seconds network, Seconds domain) {
   const double outer = rounds * (group.domains - 1);
   const double inner = rounds * (group.ranks - 1) - outer;
-  const Seconds simple = finish(hops(kRing, group, inner, outer), network, kRing, domain);
-  const Seconds low =
-      finish(hops(kRingLowLatency, group, inner, outer), network, kRingLowLatency, domain);
+  const Seconds simple = finish(hops(network_constants().ring, group, inner, outer), network,
+                                network_constants().ring, domain);
+  const Seconds low = finish(hops(network_constants().ring_low_latency, group, inner, outer),
+                             network, network_constants().ring_low_latency, domain);
   return min(simple, low);
 }
 
 Seconds tree_time(const Group& group, Seconds network, Seconds domain) {
   const double outer = 2 * ceil_log2(group.domains);
   const double inner = 2 * (group.inner - 1);
-  const Seconds simple = finish(hops(kTree, group, inner, outer), network, kTree, domain);
-  const Seconds low =
-      finish(hops(kTreeLowLatency, group, inner, outer), network, kTreeLowLatency, domain);
+  const Seconds simple = finish(hops(network_constants().tree, group, inner, outer), network,
+                                network_constants().tree, domain);
+  const Seconds low = finish(hops(network_constants().tree_low_latency, group, inner, outer),
+                             network, network_constants().tree_low_latency, domain);
   return min(simple, low);
 }
 
@@ -121,8 +96,9 @@ Seconds all_reduce_time(Bytes bytes, const Span& span, const Cluster& cluster, c
   const Seconds ring = ring_time(2, group, shared_time(rounds * bytes, span, cluster), domain);
   Seconds best = min(ring, tree_time(group, shared_time(2 * bytes, span, cluster), domain));
   if (cluster.levels[outermost(span)].in_network_reduction) {
-    const Seconds latency = hops(kInNetwork, group, 2 * (group.inner - 1), 2);
-    best = min(best, finish(latency, shared_time(bytes, span, cluster), kInNetwork, domain));
+    const Seconds latency = hops(network_constants().in_network, group, 2 * (group.inner - 1), 2);
+    best = min(best, finish(latency, shared_time(bytes, span, cluster),
+                            network_constants().in_network, domain));
   }
   return best;
 }
@@ -133,14 +109,15 @@ Seconds gather_time(Bytes bytes, const Span& span, const Cluster& cluster, const
   const Seconds network = shared_time(share * bytes, span, cluster);
   const Seconds ring = ring_time(1, group, network, domain);
   if (group.inner > 1) return ring;
-  const Seconds latency = hops(kDoubling, group, 0, ceil_log2(group.domains));
-  return min(ring, finish(latency, network, kDoubling, domain));
+  const Seconds latency = hops(network_constants().doubling, group, 0, ceil_log2(group.domains));
+  return min(ring, finish(latency, network, network_constants().doubling, domain));
 }
 
 Seconds send_time(Bytes bytes, const Span& span, const Cluster& cluster, const Group& group) {
-  const Bandwidth rate = kPlateau * member_rate(cluster, outermost(span));
-  const Seconds simple = hops(kRing, group, 0, 1) + bytes / rate;
-  const Seconds low = hops(kRingLowLatency, group, 0, 1) + bytes / (kLowLatencyShare * rate);
+  const Bandwidth rate = member_rate(cluster, outermost(span));
+  const Seconds simple = hops(network_constants().ring, group, 0, 1) + bytes / rate;
+  const Seconds low = hops(network_constants().ring_low_latency, group, 0, 1) +
+                      bytes / (network_constants().ring_low_latency.efficiency * rate);
   return min(simple, low);
 }
 
@@ -164,9 +141,10 @@ Seconds network_time(const CollectiveShape& what, const Span& span, const Cluste
     default:
       break;
   }
-  const Seconds start = kAllToAllStart * (what.bytes / (what.bytes + kAllToAllFull));
-  const Seconds latency =
-      max(kAllToAllBase, group.latency) + kAllToAllPeer * (group.ranks - group.inner) + start;
+  const Seconds start = network_constants().all_to_all_start *
+                        (what.bytes / (what.bytes + network_constants().all_to_all_full));
+  const Seconds latency = max(network_constants().all_to_all_base, group.latency) +
+                          network_constants().all_to_all_peer * (group.ranks - group.inner) + start;
   return latency + max(all_to_all_time(what.bytes, span, cluster), domain);
 }
 

@@ -18,7 +18,4 @@ namespace narrows {
 Seconds network_time(const CollectiveShape& what, const Span& span, const Cluster& cluster,
                      Seconds domain);
 
-// Expected relative error of network_time: the mean residual against the tables it was fitted to.
-inline constexpr double kNetworkError = 0.10;
-
 }  // namespace narrows

@@ -11,7 +11,8 @@
 #include <sstream>
 
 #include "base/json.h"
-#include "cost/clusters.h"
+#include "cost/collective_clusters.h"
+#include "cost/collective_time_constants.h"
 #include "cost/collective_time_curves.h"
 
 namespace narrows {
@@ -213,12 +214,14 @@ TEST_CASE(
   }
   CHECK(small.values.size() == 44);
   CHECK(small.quantile(0.5) <= 0.05);
-  CHECK(small.quantile(0.9) <= 0.20);
+  CHECK(small.quantile(0.9) <= 0.12);
   CHECK(all.values.size() == 33);
-  CHECK(all.quantile(0.5) <= 0.12);
+  CHECK(all.quantile(0.5) <= 0.11);
+  CHECK(all.quantile(0.9) <= 0.21);
 }
 
-TEST_CASE("collective: all-to-all over nodes") {
+TEST_CASE(
+    "collective: all-to-all over 2 to 16 nodes follows the published table, median within 6 %") {
   Errors errors;
   for (const Ratio& row : read_ratios("multi_node/all_to_all_8x400g.csv")) {
     if (row.nodes == 1) continue;
@@ -230,8 +233,8 @@ TEST_CASE("collective: all-to-all over nodes") {
       fmt::print("a2a {} nodes {} MiB {:+.3f}\n", row.nodes, row.bytes / MiB,
                  predicted / published - 1);
   }
-  CHECK(errors.quantile(0.5) <= 0.10);
-  CHECK(errors.quantile(0.9) <= 0.20);
+  CHECK(errors.quantile(0.5) <= 0.06);
+  CHECK(errors.quantile(0.9) <= 0.16);
 }
 
 // Ranks of 8 a node; the launch of one call through torch.distributed costs these runs some 20 us
@@ -448,6 +451,15 @@ TEST_CASE("collective: a level whose usable rate is far below nominal is as slow
   CHECK(link_rate(level) / (GB / sec) == Approx(32));
 }
 
+TEST_CASE(
+    "collective: a network that reaches far less than nominal is as slow as what it reaches") {
+  Cluster slow = h100_cluster();
+  slow.levels[1].usable.value = 20 * GB / sec;
+  CHECK(all_reduce_bus(slow, one_each(16)) == Approx(22).epsilon(0.01));
+  slow.levels[1].usable.value = 44 * GB / sec;
+  CHECK(all_reduce_bus(slow, one_each(16)) == all_reduce_bus(h100_cluster(), one_each(16)));
+}
+
 TEST_CASE("collective: domains are the levels whose links are as fast as the innermost") {
   CHECK(domain_levels(h100_cluster()) == 1);
   CHECK(domain_levels(nvl72_cluster()) == 2);
@@ -459,6 +471,23 @@ TEST_CASE("collective: domains are the levels whose links are as fast as the inn
 TEST_CASE("collective: nodes of one GPU have the network alone") {
   const Cluster cluster = cluster_of("gh200", "hopper", 1, {link("infiniband", 64, 50)});
   CHECK(all_reduce_bus(cluster, Span{{16}}) == Approx(48).epsilon(0.01));
+}
+
+TEST_CASE("collective: a file of network constants that lacks or repeats an algorithm is refused") {
+  const std::string name = kFolder + "multi_node/nccl.json";
+  const Json good = *read_json(name);
+  CHECK(parse_network_constants({name, good.text()}).has_value());
+  Json fewer = good, twice = good;
+  Json without = Json::array(), doubled = Json::array();
+  for (const Json& algorithm : good.find("algorithms")->items()) {
+    if (algorithm.find("name")->string() != "tree") without.push(algorithm);
+    doubled.push(algorithm).push(algorithm);
+  }
+  const auto lacks = parse_network_constants({name, fewer.set("algorithms", without).text()});
+  REQUIRE(!lacks.has_value());
+  CHECK(lacks.error().message.find("\"tree\" is missing") != std::string::npos);
+  CHECK(!parse_network_constants({name, twice.set("algorithms", doubled).text()}).has_value());
+  CHECK(!parse_network_constants({name, Json(good).set("guess", 1).text()}).has_value());
 }
 
 TEST_CASE("collective: a broken curve file is refused with its place") {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cost/clusters.h"
+#include "cost/collective_clusters.h"
 #include "cost/collective_time.h"
 
 namespace narrows {
