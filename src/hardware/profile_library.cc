@@ -154,6 +154,22 @@ Result<Cluster> ProfileLibrary::node(const std::string& name) const {
   return node;
 }
 
+Result<Cluster> ProfileLibrary::node_of(const std::string& chip_name) const {
+  const Chip wanted = TRY(chip(chip_name));
+  std::optional<Cluster> relative;
+  for (const std::string& name : nodes()) {
+    const Cluster found = TRY(node(name));
+    if (found.chip.name == chip_name) return found;
+    const bool alike = found.chip.name == wanted.kernels_like && found.chip.link && wanted.link &&
+                       found.chip.link->value == wanted.link->value && wanted.link_bridge.empty();
+    if (alike && !relative) relative = found;
+  }
+  if (!relative)
+    return not_found(fmt::format("{}: expected a chip that a node type carries", chip_name));
+  relative->chip = wanted;
+  return *relative;
+}
+
 Result<Cluster> ProfileLibrary::named_cluster(const std::string& name) const {
   const Json root = TRY(document("clusters", name, "cluster"));
   JsonObject object = TRY(JsonObject::of(root, files_.at("clusters/" + name + ".json").name));

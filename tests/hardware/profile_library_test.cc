@@ -246,6 +246,31 @@ TEST_CASE("clusters: what is refused, and what to write instead") {
   CHECK(library().node("h10").error().code == ErrorCode::NotFound);
 }
 
+TEST_CASE("profiles: the node of a chip, or of its nearest relative with the same links") {
+  const auto node = [](const std::string& chip) {
+    const Result<Cluster> found = library().node_of(chip);
+    return found ? found->name + " with " + found->chip.name : found.error().message;
+  };
+  CHECK(node("h800-sxm5") == "h800 with h800-sxm5");
+  CHECK(node("a100-pcie-40gb") == "fire-flyer with a100-pcie-40gb");
+  CHECK(node("h100-sxm5-96gb-hbm2e") == "h100 with h100-sxm5-96gb-hbm2e");
+  CHECK(node("h20-141gb") == "h100 with h20-141gb");
+  CHECK(node("a800-pcie-80gb") == "a800-pcie-80gb: expected a chip that a node type carries");
+}
+
+TEST_CASE("profiles: what is compiled in is what stands in the source tree") {
+  const Result<ProfileLibrary> read =
+      ProfileLibrary::open(std::string(NARROWS_SOURCE_DIR) + "/hwprofiles");
+  INFO((read ? "" : read.error().message));
+  REQUIRE(read.has_value());
+  REQUIRE(read->chips() == library().chips());
+  for (const std::string& name : library().chips())
+    CHECK(*read->chip(name) == *library().chip(name));
+  REQUIRE(read->nodes() == library().nodes());
+  for (const std::string& name : library().nodes())
+    CHECK(*read->node(name) == *library().node(name));
+}
+
 TEST_CASE("profiles: a folder replaces and adds by path") {
   Folder folder;
   folder.add("chips/x1.json", kChip)
