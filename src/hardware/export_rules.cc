@@ -90,11 +90,11 @@ std::string name_of(ExportMetric metric) {
     case ExportMetric::Density:
       return "performance density";
     case ExportMetric::InputOutput:
-      return "I/O in GB/s";
+      return "I/O";
     case ExportMetric::Memory:
-      return "DRAM in GB/s";
+      return "DRAM";
     case ExportMetric::Sum:
-      return "I/O and DRAM in GB/s";
+      return "I/O and DRAM";
   }
   return "";
 }
@@ -105,9 +105,12 @@ std::string number_text(double value) {
   return fmt::format("{:.4g}", std::floor(value * 100 + 0.5) / 100);
 }
 
+// "TPP 15,831", "I/O 528 GB/s".
 std::string figure_text(ExportMetric metric, const Metrics& metrics) {
   const std::optional<double> value = metrics[metric];
-  return fmt::format("{} {}", name_of(metric), value ? number_text(*value) : "not public");
+  if (!value) return name_of(metric) + " not public";
+  const bool plain = metric == ExportMetric::Performance || metric == ExportMetric::Density;
+  return fmt::format("{} {}{}", name_of(metric), number_text(*value), plain ? "" : " GB/s");
 }
 
 // "TPP 2,896 (at least 2,400, below 4,800), performance density 4.76 (...)".

@@ -41,6 +41,17 @@ Result<std::vector<std::string>> json_files(const std::filesystem::path& folder)
 
 std::string stem(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
+// "; did you mean x?" with the variants of that name, else the nearest by spelling; "" if none is
+// near.
+std::string suggestion(const std::string& word, const std::vector<std::string>& known) {
+  std::vector<std::string> near;
+  for (const std::string& name : known) {
+    if (near.size() < 3 && name.starts_with(word + "-")) near.push_back(name);
+  }
+  if (near.empty()) near.push_back(closest(word, known));
+  return near.front().empty() ? "" : fmt::format("; did you mean {}?", fmt::join(near, " or "));
+}
+
 // A profile is found by its file's name, so the name inside must be the same.
 Status same_name(JsonObject& object, const std::string& inside, const std::string& expected,
                  std::string_view key) {
@@ -80,7 +91,9 @@ Result<ProfileLibrary> ProfileLibrary::open(const std::optional<std::string>& di
   }
   std::vector<std::string> own;
   for (const char* folder : kFolders) {
-    for (const std::string& path : TRY(json_files(std::filesystem::path(*directory) / folder))) {
+    const std::vector<std::string> found =
+        TRY(json_files(std::filesystem::path(*directory) / folder));
+    for (const std::string& path : found) {
       own.push_back(fmt::format("{}/{}.json", folder, stem(path)));
       library.files_[own.back()] = {path, TRY(read_file(path))};
     }
@@ -120,9 +133,8 @@ Result<Json> ProfileLibrary::document(const std::string& folder, const std::stri
                                       const std::string& what) const {
   const auto found = files_.find(folder + "/" + name + ".json");
   if (found != files_.end()) return parse_json(found->second.text, found->second.name);
-  const std::string near = closest(name, names(folder));
-  return not_found(fmt::format("{}: expected the name of a {}{}", name, what,
-                               near.empty() ? "" : "; did you mean " + near + "?"));
+  return not_found(
+      fmt::format("{}: expected the name of a {}{}", name, what, suggestion(name, names(folder))));
 }
 
 Result<Chip> ProfileLibrary::chip(const std::string& name) const {
@@ -140,6 +152,22 @@ Result<Cluster> ProfileLibrary::node(const std::string& name) const {
       object, {[this](const std::string& chip_name) { return chip(chip_name); }, {}}));
   TRY(same_name(object, node.name, name, "name"));
   return node;
+}
+
+Result<Cluster> ProfileLibrary::node_of(const std::string& chip_name) const {
+  const Chip wanted = TRY(chip(chip_name));
+  std::optional<Cluster> relative;
+  for (const std::string& name : nodes()) {
+    const Cluster found = TRY(node(name));
+    if (found.chip.name == chip_name) return found;
+    const bool alike = found.chip.name == wanted.kernels_like && found.chip.link && wanted.link &&
+                       found.chip.link->value == wanted.link->value && wanted.link_bridge.empty();
+    if (alike && !relative) relative = found;
+  }
+  if (!relative)
+    return not_found(fmt::format("{}: expected a chip that a node type carries", chip_name));
+  relative->chip = wanted;
+  return *relative;
 }
 
 Result<Cluster> ProfileLibrary::named_cluster(const std::string& name) const {
@@ -254,8 +282,10 @@ Result<std::string> ProfileLibrary::newest_date() const {
     return invalid(fmt::format("{}: expected a date such as \"2026-11-21\", found \"{}\"",
                                object.place("compiled"), newest));
   }
-  for (const Price& price : TRY(prices())) newest = std::max(newest, price.date);
-  for (const ExportRule& rule : TRY(rules())) newest = std::max(newest, rule.date);
+  const std::vector<Price> all_prices = TRY(prices());
+  for (const Price& price : all_prices) newest = std::max(newest, price.date);
+  const std::vector<ExportRule> all_rules = TRY(rules());
+  for (const ExportRule& rule : all_rules) newest = std::max(newest, rule.date);
   return newest;
 }
 

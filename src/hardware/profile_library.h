@@ -39,6 +39,10 @@ class ProfileLibrary {
   Result<Chip> chip(const std::string& name) const;
   Result<Cluster> node(const std::string& name) const;
 
+  // The node type that carries a chip; for a variant with the same links as one that a node carries
+  // (its `kernels_like`), that node with the chip put in. NotFound if there is none.
+  Result<Cluster> node_of(const std::string& chip) const;
+
   // The first `gpus` of a cluster: its name, NODE:N on the node's default fabric, or a path (with a
   // slash or ending in .json) to a cluster file. More than a node must be whole nodes. Unsupported
   // for `local`, which is measured.
