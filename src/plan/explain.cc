@@ -58,6 +58,10 @@ std::string product_words(Rule rule, const Strategy& s, const Limits& limits) {
   const std::int64_t stage = std::int64_t{s.dp} * s.cp * s.tp;
   switch (rule) {
     case Rule::Gpus:
+      if (stage > (std::int64_t{1} << 60) / s.pp) {
+        return fmt::format("gpus: pp*dp*cp*tp = {}*{}*{}*{} is far more than {}", s.pp, s.dp, s.cp, s.tp,
+                           with_commas(limits.gpus));
+      }
       return fmt::format("gpus: pp*dp*cp*tp = {}*{}*{}*{} = {} is not {}", s.pp, s.dp, s.cp, s.tp,
                          with_commas(s.pp * stage), with_commas(limits.gpus));
     case Rule::ExpertFold:
