@@ -28,7 +28,7 @@ struct AttentionSpec {
   bool qkv_bias = false;
   QkNorm qk_norm = QkNorm::None;
   int window = 0;        // sliding window in tokens, 0 = full causal attention
-  int window_every = 1;  // layer l has the window unless (l + 1) % window_every == 0; 1 = every layer
+  int window_every = 1;  // layer l has the window unless (l + 1) % window_every == 0; 1 = every layer has it
 
   friend bool operator==(const AttentionSpec&, const AttentionSpec&) = default;
 
@@ -46,7 +46,7 @@ struct MoeSpec {
   int groups = 1;       // node-limited routing: expert groups
   int top_groups = 1;   // groups a token may reach
   int dense_layers = 0; // the first layers have a dense FFN
-  int layer_step = 1;   // after them every layer_step-th layer is MoE
+  int layer_step = 1;   // after them every layer_step-th layer is MoE: (l - dense_layers + 1) % layer_step == 0
   RouterScore score = RouterScore::Softmax;
   bool selection_bias = false;  // a bias per expert for balancing without auxiliary loss
   bool shared_gate = false;     // a sigmoid gate on the shared expert (Qwen2-MoE)
@@ -61,14 +61,14 @@ struct ModelSpec {
   std::string name;
   int layers = 0;
   int hidden = 0;
-  int ffn = 0;  // intermediate size of a dense FFN
+  int ffn = 0;  // intermediate size of a dense FFN; unused (0 in the built-ins) where no layer is dense
   int vocab = 0;
   bool tied_embeddings = false;
   Activation activation = Activation::SwiGlu;
   NormKind norm = NormKind::Rms;
   bool linear_bias = false;       // biases on all linear layers (GPT-2, GPT-3)
   int learned_positions = 0;      // rows of a learned position table, 0 = rotary
-  int max_positions = 0;          // the longest sequence the model was made for
+  int max_positions = 0;          // the longest sequence the model was made for, 0 = not stated
   int mtp_layers = 0;             // multi-token-prediction blocks (deepseek2024)
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
@@ -89,7 +89,7 @@ std::string to_string(ItemKind kind);
 // How a model was really trained, where published: the defaults that `plan` prints.
 struct PublishedTraining {
   std::int64_t sequence = 0;      // tokens
-  std::int64_t global_batch = 0;  // sequences
+  std::int64_t global_batch = 0;  // sequences; 0 = not published
   std::int64_t tokens = 0;        // whole training; 0 = not published
   std::string recipe;             // a name of recipe.h; "" = not published
   std::string source;
