@@ -3,17 +3,17 @@
 #include "plan/grid.h"
 
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <map>
 #include <set>
 #include <tuple>
 #include <vector>
 
-#include <catch2/catch.hpp>
-
 namespace narrows {
 namespace {
 
-constexpr Axis kAxes[] = {Axis::Tp, Axis::Cp, Axis::Dp, Axis::DpShard, Axis::Ep, Axis::Etp, Axis::Edp, Axis::Pp};
+constexpr Axis kAxes[] = {Axis::Tp, Axis::Cp,  Axis::Dp,  Axis::DpShard,
+                          Axis::Ep, Axis::Etp, Axis::Edp, Axis::Pp};
 
 // All layouts with factors up to 4 that hold, in both orders.
 std::vector<Strategy> small_layouts() {
@@ -28,8 +28,14 @@ std::vector<Strategy> small_layouts() {
               for (const int shard : {1, 2, 4})
                 for (const AxisOrder order : {AxisOrder::TpCpDpPp, AxisOrder::TpCpPpDp}) {
                   if ((dp * cp * tp) % (ep * etp) != 0 || (dp * cp) % shard != 0) continue;
-                  all.push_back({.tp = tp, .pp = pp, .ep = ep, .etp = etp, .cp = cp, .dp = dp,
-                                 .dp_shard = shard, .order = order});
+                  all.push_back({.tp = tp,
+                                 .pp = pp,
+                                 .ep = ep,
+                                 .etp = etp,
+                                 .cp = cp,
+                                 .dp = dp,
+                                 .dp_shard = shard,
+                                 .order = order});
                 }
   return all;
 }
@@ -64,14 +70,30 @@ std::set<std::vector<int>> groups(const Strategy& s, Axis axis) {
     const int replica = at.dp * s.cp + at.cp;
     std::tuple<int, int, int, int> key;
     switch (axis) {
-      case Axis::Tp: key = {-1, at.cp, at.dp, at.pp}; break;
-      case Axis::Cp: key = {at.tp, -1, at.dp, at.pp}; break;
-      case Axis::Dp: key = {at.tp, at.cp, -1, at.pp}; break;
-      case Axis::DpShard: key = {at.tp, replica / s.dp_shard, -1, at.pp}; break;
-      case Axis::Etp: key = {-1, ep, edp, at.pp}; break;
-      case Axis::Ep: key = {etp, -1, edp, at.pp}; break;
-      case Axis::Edp: key = {etp, ep, -1, at.pp}; break;
-      case Axis::Pp: key = {at.tp, at.cp, at.dp, -1}; break;
+      case Axis::Tp:
+        key = {-1, at.cp, at.dp, at.pp};
+        break;
+      case Axis::Cp:
+        key = {at.tp, -1, at.dp, at.pp};
+        break;
+      case Axis::Dp:
+        key = {at.tp, at.cp, -1, at.pp};
+        break;
+      case Axis::DpShard:
+        key = {at.tp, replica / s.dp_shard, -1, at.pp};
+        break;
+      case Axis::Etp:
+        key = {-1, ep, edp, at.pp};
+        break;
+      case Axis::Ep:
+        key = {etp, -1, edp, at.pp};
+        break;
+      case Axis::Edp:
+        key = {etp, ep, -1, at.pp};
+        break;
+      case Axis::Pp:
+        key = {at.tp, at.cp, at.dp, -1};
+        break;
     }
     found[key].push_back(rank);
   }
@@ -164,7 +186,8 @@ TEST_CASE("grid: the span of an axis counts the members inside each level") {
   for (const Strategy& s : small_layouts()) {
     const Grid grid(s);
     const Cluster cluster = small_cluster(grid.ranks());
-    for (const Axis axis : kAxes) REQUIRE(grid.span(cluster, axis) == counted(cluster, grid.members(axis, 0)));
+    for (const Axis axis : kAxes)
+      REQUIRE(grid.span(cluster, axis) == counted(cluster, grid.members(axis, 0)));
   }
 }
 
@@ -178,7 +201,8 @@ TEST_CASE("grid: where a group is evenly spaced its span is span_of's") {
       for (std::size_t i = 0; i < group.size(); ++i) {
         even = even && group[i] == static_cast<int>(i) * grid.stride(axis);
       }
-      if (even) REQUIRE(grid.span(cluster, axis) == span_of(cluster, grid.size(axis), grid.stride(axis)));
+      if (even)
+        REQUIRE(grid.span(cluster, axis) == span_of(cluster, grid.size(axis), grid.stride(axis)));
     }
   }
 }
@@ -212,14 +236,21 @@ TEST_CASE("grid: a reduction group holds all ranks with the same piece of the pa
   }
 }
 
-TEST_CASE("grid: V3's published layout reduces dense parameters over 256 ranks and experts over 4") {
-  const Strategy v3{.pp = 16, .ep = 64, .dp = 128, .dp_shard = 128, .zero = 1, .schedule = ScheduleKind::DualPipe};
+TEST_CASE(
+    "grid: V3's published layout reduces dense parameters over 256 ranks and experts over 4") {
+  const Strategy v3{.pp = 16,
+                    .ep = 64,
+                    .dp = 128,
+                    .dp_shard = 128,
+                    .zero = 1,
+                    .schedule = ScheduleKind::DualPipe};
   const Grid grid(v3);
   CHECK(grid.ranks() == 2048);
   CHECK(grid.reduction_size(ParamClass::Dense, plain_model()) == 256);
   CHECK(grid.reduction_size(ParamClass::Expert, plain_model()) == 4);
   CHECK(grid.expert_shard() == 2);
-  CHECK(grid.reduction_members(ParamClass::Expert, plain_model(), 0) == std::vector<int>{0, 64, 1920, 1984});
+  CHECK(grid.reduction_members(ParamClass::Expert, plain_model(), 0) ==
+        std::vector<int>{0, 64, 1920, 1984});
 }
 
 TEST_CASE("grid: tied embeddings double their group where the ends stand on two ranks") {
@@ -257,14 +288,17 @@ TEST_CASE("stages: chunks stand where the schedules put them") {
     std::vector<std::vector<int>> all;
     for (int rank = 0; rank < s.pp; ++rank) {
       all.emplace_back();
-      for (int chunk = 0; chunk < chunks_per_rank(s); ++chunk) all.back().push_back(stage_of(s, rank, chunk));
+      for (int chunk = 0; chunk < chunks_per_rank(s); ++chunk)
+        all.back().push_back(stage_of(s, rank, chunk));
     }
     return all;
   };
   using Stages = std::vector<std::vector<int>>;
   CHECK(stages({.pp = 3}) == Stages{{0}, {1}, {2}});
-  CHECK(stages({.pp = 2, .vpp = 3, .schedule = ScheduleKind::Interleaved}) == Stages{{0, 2, 4}, {1, 3, 5}});
-  CHECK(stages({.pp = 4, .schedule = ScheduleKind::DualPipe}) == Stages{{0, 3}, {1, 2}, {2, 1}, {3, 0}});
+  CHECK(stages({.pp = 2, .vpp = 3, .schedule = ScheduleKind::Interleaved}) ==
+        Stages{{0, 2, 4}, {1, 3, 5}});
+  CHECK(stages({.pp = 4, .schedule = ScheduleKind::DualPipe}) ==
+        Stages{{0, 3}, {1, 2}, {2, 1}, {3, 0}});
   CHECK(stages({.pp = 2, .schedule = ScheduleKind::DualPipeV}) == Stages{{0, 3}, {1, 2}});
   CHECK(stages({.pp = 2, .schedule = ScheduleKind::ZbV}) == Stages{{0, 3}, {1, 2}});
 }

@@ -19,10 +19,23 @@ inline ModelSpec v3_model() {
   model.vocab = 129280;
   model.max_positions = 163840;
   model.mtp_layers = 1;
-  model.attention = {.kind = AttentionKind::Mla, .heads = 128, .kv_heads = 128, .q_lora = 1536, .kv_lora = 512,
-                     .qk_nope = 128, .qk_rope = 64, .v_dim = 128};
-  model.moe = MoeSpec{.experts = 256, .top_k = 8, .expert_ffn = 2048, .shared_ffn = 2048, .groups = 8,
-                      .top_groups = 4, .dense_layers = 3, .score = RouterScore::Sigmoid, .selection_bias = true};
+  model.attention = {.kind = AttentionKind::Mla,
+                     .heads = 128,
+                     .kv_heads = 128,
+                     .q_lora = 1536,
+                     .kv_lora = 512,
+                     .qk_nope = 128,
+                     .qk_rope = 64,
+                     .v_dim = 128};
+  model.moe = MoeSpec{.experts = 256,
+                      .top_k = 8,
+                      .expert_ffn = 2048,
+                      .shared_ffn = 2048,
+                      .groups = 8,
+                      .top_groups = 4,
+                      .dense_layers = 3,
+                      .score = RouterScore::Sigmoid,
+                      .selection_bias = true};
   return model;
 }
 
@@ -61,7 +74,8 @@ inline Cluster h800(int gpus) {
   cluster.node = "h800";
   cluster.gpus = gpus;
   cluster.chip = hopper();
-  for (const auto& [name, group, rate] : {std::tuple{"nvlink", 8, 200.0}, {"infiniband", gpus, 50.0}}) {
+  for (const auto& [name, group, rate] :
+       {std::tuple{"nvlink", 8, 200.0}, {"infiniband", gpus, 50.0}}) {
     Level level;
     level.name = name;
     level.group = group;
@@ -75,11 +89,21 @@ inline Cluster h800(int gpus) {
 }
 
 inline Strategy v3_strategy() {
-  return {.pp = 16, .ep = 64, .dp = 128, .dp_shard = 128, .zero = 1, .micro_batch = 1, .micro_batches = 120,
-          .schedule = ScheduleKind::DualPipe, .precision = Recipe::Fp8Block, .recompute = Recompute::V3};
+  return {.pp = 16,
+          .ep = 64,
+          .dp = 128,
+          .dp_shard = 128,
+          .zero = 1,
+          .micro_batch = 1,
+          .micro_batches = 120,
+          .schedule = ScheduleKind::DualPipe,
+          .precision = Recipe::Fp8Block,
+          .recompute = Recompute::V3};
 }
 
-inline Training v3_training() { return {.sequence = 4096, .global_batch = 15360, .tokens = 14'800'000'000'000}; }
+inline Training v3_training() {
+  return {.sequence = 4096, .global_batch = 15360, .tokens = 14'800'000'000'000};
+}
 
 // V3 as published; 64 items over 16 stages, four each.
 inline Plan v3_plan() {
@@ -91,7 +115,8 @@ inline Plan v3_plan() {
   plan.strategy = v3_strategy();
   plan.comm.ep = "deepep";
   std::vector<Chunk> chunks;
-  for (int stage = 0; stage < 16; ++stage) chunks.push_back({4 * stage, 4 * stage + 3, Recompute::V3});
+  for (int stage = 0; stage < 16; ++stage)
+    chunks.push_back({4 * stage, 4 * stage + 3, Recompute::V3});
   plan.stages = stages_from(plan.strategy, chunks);
   return plan;
 }

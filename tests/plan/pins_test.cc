@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/pins.h"
 
-#include <string>
-
 #include <catch2/catch.hpp>
+#include <string>
 
 #include "plan/jobs.h"
 
@@ -19,8 +18,8 @@ std::string complaint(const std::string& text) {
 }  // namespace
 
 TEST_CASE("pins: V3's published layout as people type it") {
-  const Result<Pins> pins =
-      parse_pins("tp=1,pp=16,ep=64,zero=1,micro_batch=1,schedule=dualpipe,precision=fp8-block,recompute=v3");
+  const Result<Pins> pins = parse_pins(
+      "tp=1,pp=16,ep=64,zero=1,micro_batch=1,schedule=dualpipe,precision=fp8-block,recompute=v3");
   REQUIRE(pins.has_value());
   CHECK(pins->pp == 16);
   CHECK(pins->schedule == ScheduleKind::DualPipe);
@@ -36,8 +35,10 @@ TEST_CASE("pins: what is written reads back, for every field") {
   s.order = AxisOrder::TpCpPpDp;
   const Pins pins = pins_of(s);
   CHECK(to_string(pins) ==
-        "tp=1,pp=16,vpp=1,ep=64,etp=1,cp=1,dp=128,dp_shard=128,zero=1,micro_batch=1,micro_batches=120,"
-        "sequence_parallel=false,order=tp-cp-pp-dp,schedule=dualpipe,precision=fp8-block,recompute=v3");
+        "tp=1,pp=16,vpp=1,ep=64,etp=1,cp=1,dp=128,dp_shard=128,zero=1,micro_batch=1,micro_batches="
+        "120,"
+        "sequence_parallel=false,order=tp-cp-pp-dp,schedule=dualpipe,precision=fp8-block,recompute="
+        "v3");
   CHECK(*parse_pins(to_string(pins)) == pins);
   CHECK(agrees(s, pins));
   CHECK(to_string(Pins{}) == "");
@@ -55,8 +56,10 @@ TEST_CASE("pins: fp8 means the recipe of the chip's generation") {
 }
 
 TEST_CASE("pins: an unknown key is refused, the nearest is named") {
-  CHECK(complaint("micro_batchs=2") == "micro_batchs: unknown field of a strategy; did you mean \"micro_batch\"?");
-  CHECK(complaint("tensor_parallel_size=8").starts_with("tensor_parallel_size: unknown field of a strategy; known are tp pp "));
+  CHECK(complaint("micro_batchs=2") ==
+        "micro_batchs: unknown field of a strategy; did you mean \"micro_batch\"?");
+  CHECK(complaint("tensor_parallel_size=8")
+            .starts_with("tensor_parallel_size: unknown field of a strategy; known are tp pp "));
   CHECK(complaint("comm=ring").starts_with("comm: unknown field"));
 }
 
@@ -69,11 +72,14 @@ TEST_CASE("pins: a value that does not parse is refused with what was expected")
   CHECK(complaint("tp=") == "tp=: expected a positive whole number");
   CHECK(complaint("zero=4") == "zero=4: expected 0, 1, 2 or 3");
   CHECK(complaint("sequence_parallel=yes") == "sequence_parallel=yes: expected true or false");
-  CHECK(complaint("schedule=dualpip") == "schedule=dualpip: expected a schedule; did you mean \"dualpipe\"?");
-  CHECK(complaint("precision=fp8-blok") == "precision=fp8-blok: expected a recipe; did you mean \"fp8-block\"?");
+  CHECK(complaint("schedule=dualpip") ==
+        "schedule=dualpip: expected a schedule; did you mean \"dualpipe\"?");
+  CHECK(complaint("precision=fp8-blok") ==
+        "precision=fp8-blok: expected a recipe; did you mean \"fp8-block\"?");
   CHECK(complaint("recompute=everything") ==
         "recompute=everything: expected a recompute class (one of none selective full v3)");
-  CHECK(complaint("order=pp-dp") == "order=pp-dp: expected an order of the axes (one of tp-cp-dp-pp tp-cp-pp-dp)");
+  CHECK(complaint("order=pp-dp") ==
+        "order=pp-dp: expected an order of the axes (one of tp-cp-dp-pp tp-cp-pp-dp)");
 }
 
 TEST_CASE("pins: a schedule that is known but not built is unsupported") {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/plan.h"
 
-#include <string>
-
 #include <catch2/catch.hpp>
+#include <string>
 
 #include "base/file.h"
 #include "plan/jobs.h"
@@ -24,7 +23,10 @@ Forecast some_forecast() {
   f.peak_tflops = 989.4;
   f.memory_peak = 74e9 * byte;
   f.memory_capacity = 84943110144.0 * byte;
-  f.breakdown = {{"compute", 15.5 * sec}, {"exposed_comm", 2.25 * sec}, {"bubble", 2 * sec}, {"optimizer", 0.25 * sec}};
+  f.breakdown = {{"compute", 15.5 * sec},
+                 {"exposed_comm", 2.25 * sec},
+                 {"bubble", 2 * sec},
+                 {"optimizer", 0.25 * sec}};
   f.gpu_hours = 2664000.0;
   f.days = 54.2;
   f.goodput = 0.97;
@@ -50,7 +52,9 @@ std::string complaint(const std::string& text) {
   return plan.error().message;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 Plan interleaved_plan() {
   Plan plan;
@@ -58,7 +62,12 @@ Plan interleaved_plan() {
   plan.cluster = h800(16);
   plan.software = *find_software("megatron-core");
   plan.training = {.sequence = 2048, .global_batch = 32};
-  plan.strategy = {.tp = 2, .pp = 2, .vpp = 2, .dp = 4, .micro_batches = 8, .schedule = ScheduleKind::Interleaved};
+  plan.strategy = {.tp = 2,
+                   .pp = 2,
+                   .vpp = 2,
+                   .dp = 4,
+                   .micro_batches = 8,
+                   .schedule = ScheduleKind::Interleaved};
   plan.stages = stages_from(plan.strategy, {{0, 2}, {3, 4}, {5, 6}, {7, 9}});
   return plan;
 }
@@ -90,37 +99,46 @@ TEST_CASE("plan file: what was written reads back and writes the same bytes") {
 
 TEST_CASE("plan file: the keys stand in a fixed order") {
   std::vector<std::string> keys;
-  for (const Json::Member& member : to_json(v3_plan()).members()) keys.push_back(member.first);
-  CHECK(keys == std::vector<std::string>{"version", "model", "cluster", "software", "training", "strategy", "stages",
-                                         "forecast"});
+  const Json json = to_json(v3_plan());
+  for (const Json::Member& member : json.members()) keys.push_back(member.first);
+  CHECK(keys == std::vector<std::string>{"version", "model", "cluster", "software", "training",
+                                         "strategy", "stages", "forecast"});
 }
 
 TEST_CASE("strategy: its JSON has the contract's fields in the contract's order") {
-  CHECK(to_json(v3_strategy(), {.ep = "deepep"}).compact() ==
-        R"({"tp":1,"pp":16,"vpp":1,"ep":64,"etp":1,"cp":1,"dp":128,"dp_shard":128,"zero":1,"micro_batch":1,)"
-        R"("micro_batches":120,"sequence_parallel":false,"order":"tp-cp-dp-pp","schedule":"dualpipe",)"
-        R"("precision":"fp8-block","recompute":"v3",)"
-        R"("comm":{"tp":{},"dp":{},"ep":{"algorithm":"deepep"},"cp":{},"pp":{}}})");
+  CHECK(
+      to_json(v3_strategy(), {.ep = "deepep"}).compact() ==
+      R"({"tp":1,"pp":16,"vpp":1,"ep":64,"etp":1,"cp":1,"dp":128,"dp_shard":128,"zero":1,"micro_batch":1,)"
+      R"("micro_batches":120,"sequence_parallel":false,"order":"tp-cp-dp-pp","schedule":"dualpipe",)"
+      R"("precision":"fp8-block","recompute":"v3",)"
+      R"("comm":{"tp":{},"dp":{},"ep":{"algorithm":"deepep"},"cp":{},"pp":{}}})");
 }
 
 TEST_CASE("stages: DualPipe's ranks hold a stage of each direction") {
   const Plan plan = v3_plan();
-  CHECK(plan.stages[0].chunks == std::vector<Chunk>{{0, 3, Recompute::V3}, {60, 63, Recompute::V3}});
-  CHECK(plan.stages[15].chunks == std::vector<Chunk>{{60, 63, Recompute::V3}, {0, 3, Recompute::V3}});
+  CHECK(plan.stages[0].chunks ==
+        std::vector<Chunk>{{0, 3, Recompute::V3}, {60, 63, Recompute::V3}});
+  CHECK(plan.stages[15].chunks ==
+        std::vector<Chunk>{{60, 63, Recompute::V3}, {0, 3, Recompute::V3}});
   CHECK(chunks_of_route(plan, 0) == chunks_of_route(plan, 1));
   CHECK(chunks_of_route(interleaved_plan()) == std::vector<Chunk>{{0, 2}, {3, 4}, {5, 6}, {7, 9}});
-  CHECK(stages_json(plan).items()[1].compact() ==
-        R"({"rank":1,"chunks":[{"items":[4,7],"recompute":"v3"},{"items":[56,59],"recompute":"v3"}],)"
-        R"("memory_peak_bytes":null})");
+  CHECK(
+      stages_json(plan).items()[1].compact() ==
+      R"({"rank":1,"chunks":[{"items":[4,7],"recompute":"v3"},{"items":[56,59],"recompute":"v3"}],)"
+      R"("memory_peak_bytes":null})");
 }
 
 TEST_CASE("plan file: an unknown key is refused with its place") {
-  CHECK(complaint(edited("{", "\"version\"", "\"wall_time\": 3,\n  \"version\"")) == "p.json:2: wall_time: unknown key");
-  CHECK(contains(complaint(edited("\"strategy\"", "\"tp\": 1", "\"tp\": 1, \"fsdp\": 2")), ": strategy.fsdp: unknown key"));
+  CHECK(complaint(edited("{", "\"version\"", "\"wall_time\": 3,\n  \"version\"")) ==
+        "p.json:2: wall_time: unknown key");
+  CHECK(contains(complaint(edited("\"strategy\"", "\"tp\": 1", "\"tp\": 1, \"fsdp\": 2")),
+                 ": strategy.fsdp: unknown key"));
   CHECK(contains(complaint(edited("\"comm\"", "\"algorithm\"", "\"algorithmm\"")),
                  ": strategy.comm.ep.algorithmm: unknown key; did you mean \"algorithm\"?"));
-  CHECK(contains(complaint(edited("\"training\"", "\"routing\"", "\"router\"")), ": training.router: unknown key"));
-  CHECK(contains(complaint(edited("\"stages\"", "\"items\"", "\"layers\"")), "stages[0].chunks[0].items: expected an array"));
+  CHECK(contains(complaint(edited("\"training\"", "\"routing\"", "\"router\"")),
+                 ": training.router: unknown key"));
+  CHECK(contains(complaint(edited("\"stages\"", "\"items\"", "\"layers\"")),
+                 "stages[0].chunks[0].items: expected an array"));
 }
 
 TEST_CASE("plan file: another version is refused") {
@@ -135,8 +153,9 @@ TEST_CASE("plan file: a strategy that breaks a rule is refused in the rule's wor
         "p.json: stages[0].chunks: schedule 1f1b has 1 a rank, found 2");
   CHECK(contains(complaint(edited("\"strategy\"", "\"dualpipe\"", "\"dualpip\"")),
                  ": strategy.schedule: unknown schedule \"dualpip\""));
-  CHECK(contains(complaint(edited("\"strategy\"", "\"tp\": 1", "\"tp\": 1.5")),
-                 ": strategy.tp: expected a whole number from 1 to 16777216, found the number 1.5"));
+  CHECK(
+      contains(complaint(edited("\"strategy\"", "\"tp\": 1", "\"tp\": 1.5")),
+               ": strategy.tp: expected a whole number from 1 to 16777216, found the number 1.5"));
 }
 
 TEST_CASE("plan: chunks cover every item once, in order, on every route") {
@@ -177,7 +196,8 @@ TEST_CASE("plan: a chunk may mix recompute classes, V3's only with MLA") {
   CHECK(validate(plan).has_value());
   Plan dense = interleaved_plan();
   dense.stages[1].chunks[0].recompute = Recompute::V3;
-  CHECK(validate(dense).error().message == "stages[1].chunks[0]: recompute=v3 needs multi-head latent attention");
+  CHECK(validate(dense).error().message ==
+        "stages[1].chunks[0]: recompute=v3 needs multi-head latent attention");
 }
 
 TEST_CASE("forecast: totals that were not asked for are null, never zero") {
@@ -186,19 +206,27 @@ TEST_CASE("forecast: totals that were not asked for are null, never zero") {
   CHECK(json.find("energy_mwh")->is_null());
   CHECK(json.find("days")->number() == 54.2);
   CHECK(json.find("memory_peak_bytes")->integer() == 74'000'000'000);
-  CHECK(json.find("breakdown")->compact() == R"({"compute":15.5,"exposed_comm":2.25,"bubble":2,"optimizer":0.25})");
+  CHECK(json.find("breakdown")->compact() ==
+        R"({"compute":15.5,"exposed_comm":2.25,"bubble":2,"optimizer":0.25})");
 }
 
 TEST_CASE("forecast: the parts of a rank's memory add up") {
-  CHECK(total({.parameters = 1 * GB, .gradients = 2 * GB, .optimizer = 4 * GB, .kept = 8 * GB, .transient = 16 * GB,
-               .comm_buffers = 32 * GB, .context = 64 * GB, .allocator = 128 * GB}) == 255 * GB);
+  CHECK(total({.parameters = 1 * GB,
+               .gradients = 2 * GB,
+               .optimizer = 4 * GB,
+               .kept = 8 * GB,
+               .transient = 16 * GB,
+               .comm_buffers = 32 * GB,
+               .context = 64 * GB,
+               .allocator = 128 * GB}) == 255 * GB);
 }
 
 TEST_CASE("plan file: missing, empty and broken files are refused with their name") {
   CHECK(read_plan("no/such/plan.json").error().code == ErrorCode::NotFound);
   CHECK(contains(complaint(""), "p.json"));
   CHECK(complaint("[]") == "p.json:1: expected an object, found an array");
-  CHECK(complaint("{}") == "p.json:1: version: expected a whole number from 1 to 1000000, found no such key");
+  CHECK(complaint("{}") ==
+        "p.json:1: version: expected a whole number from 1 to 1000000, found no such key");
   std::string half = text_of(v3_plan());
   half.resize(half.size() / 2);
   CHECK(contains(complaint(half), "p.json:"));

@@ -2,9 +2,8 @@
 #include "software/library.h"
 
 #include <algorithm>
-#include <string>
-
 #include <catch2/catch.hpp>
+#include <string>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -84,9 +83,11 @@ TEST_CASE("software: HAI-LLM's slow-downs are what the trace's published figures
   const double overlapped = 4346 + 3405 + 5994 + 6368;
   const double alone = 2 * 2380 + 2 * 4620;
   CHECK(hai.comm_slowdown == Approx(overlapped / alone).epsilon(1e-3));
-  // o_proj, q_b, kv_b, shared gate_up and down, routed gate_up and down: time in the trace, TFLOP/s there, TFLOP/s alone.
-  const double rows[][3] = {{900.8, 1068, 1358}, {371.5, 832, 990},  {244.2, 563, 590}, {259.0, 929, 1304},
-                            {138.0, 871, 1025},  {1862, 1025, 1297}, {1035, 922, 1099}};
+  // o_proj, q_b, kv_b, shared gate_up and down, routed gate_up and down: time in the trace, TFLOP/s
+  // there, TFLOP/s alone.
+  const double rows[][3] = {{900.8, 1068, 1358}, {371.5, 832, 990},  {244.2, 563, 590},
+                            {259.0, 929, 1304},  {138.0, 871, 1025}, {1862, 1025, 1297},
+                            {1035, 922, 1099}};
   double trace = 0;
   double stand_alone = 0;
   for (const auto& [time, rate, rate_alone] : rows) {
@@ -115,19 +116,22 @@ TEST_CASE("software: an unknown name is not found, and the nearest is named") {
   const Result<SoftwareProfile> near = find_software("megatron-cor");
   REQUIRE_FALSE(near.has_value());
   CHECK(near.error().code == ErrorCode::NotFound);
-  CHECK(near.error().message == "unknown software \"megatron-cor\"; did you mean \"megatron-core\"?");
+  CHECK(near.error().message ==
+        "unknown software \"megatron-cor\"; did you mean \"megatron-core\"?");
   CHECK(find_software("").error().code == ErrorCode::NotFound);
   CHECK(find_software("zzzzzzzzzzzz").error().message ==
         "unknown software \"zzzzzzzzzzzz\"; `narrows list software` names all");
 }
 
-TEST_CASE("software: a file of the same name overrides, a new one is added, others are left alone") {
+TEST_CASE(
+    "software: a file of the same name overrides, a new one is added, others are left alone") {
   std::string faster = built_in_text("hai-llm");
   faster.replace(faster.find("\"2 us\""), 6, "\"1 us\"");
   std::string mine = built_in_text("narrows");
   mine.replace(mine.find("\"name\": \"narrows\""), 17, "\"name\": \"mine\"");
-  const std::vector<EmbeddedFile> overrides = {
-      {"software/hai-llm.json", faster}, {"dir/software/mine.json", mine}, {"chips/software.json", "{"}};
+  const std::vector<EmbeddedFile> overrides = {{"software/hai-llm.json", faster},
+                                               {"dir/software/mine.json", mine},
+                                               {"chips/software.json", "{"}};
   CHECK(find_software("hai-llm", overrides)->launch == 1 * us);
   CHECK(find_software("hai-llm")->launch == 2 * us);
   CHECK(find_software("mine", overrides).has_value());
@@ -150,26 +154,32 @@ TEST_CASE("software: a missing file is not found, a path is read") {
 TEST_CASE("software: wrong values are refused with file, line and field") {
   CHECK(complaint("\"dualpipe\"", "\"dualpip\"") ==
         "x.json:5: schedules.value: expected a schedule such as \"1f1b\", found \"dualpip\"");
-  CHECK(complaint("[0, 1]", "[0, 7]") == "x.json:13: zero_stages.value: expected whole numbers from 0 to 3, found the number 7");
-  CHECK(complaint("[0, 1]", "[1, 1]") == "x.json:13: zero_stages.value: the number 1 is there twice");
+  CHECK(complaint("[0, 1]", "[0, 7]") ==
+        "x.json:13: zero_stages.value: expected whole numbers from 0 to 3, found the number 7");
+  CHECK(complaint("[0, 1]", "[1, 1]") ==
+        "x.json:13: zero_stages.value: the number 1 is there twice");
   CHECK(complaint("[0, 1]", "[]") == "x.json:13: zero_stages: expected at least one");
-  CHECK(complaint("\"2 us\"", "2") == "x.json:75: launch.value: expected a time such as \"3.7 us\", found the number 2");
+  CHECK(complaint("\"2 us\"", "2") ==
+        "x.json:75: launch.value: expected a time such as \"3.7 us\", found the number 2");
   CHECK(complaint("\"2 us\"", "\"2 GB\"") ==
         "x.json:75: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
         "x.json:51: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:67: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found \"nccl\"");
+        "x.json:67: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
+        "\"nccl\"");
 }
 
 TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are refused") {
   CHECK(complaint("\"launch\"", "\"lunch\"") ==
         "x.json:1: launch: expected an object, found no such key");
-  CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") != std::string::npos);
+  CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") !=
+        std::string::npos);
   CHECK(complaint("\"value\": \"2 us\"", "\"value\": \"2 us\", \"mark\": \"x\"") ==
         "x.json:75: launch.mark: unknown key");
-  CHECK(complaint("\"source\": \"nothing is emulated\"", "\"source\": \"\"").find(
-            "emulated_recipes.source: expected where the value comes from") != std::string::npos);
+  CHECK(complaint("\"source\": \"nothing is emulated\"", "\"source\": \"\"")
+            .find("emulated_recipes.source: expected where the value comes from") !=
+        std::string::npos);
 }
 
 }  // namespace narrows
