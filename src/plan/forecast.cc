@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/forecast.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 namespace narrows {
 namespace {
@@ -81,7 +81,8 @@ Result<std::vector<RankMemory>> read_memory(JsonObject& forecast) {
 Result<BasisShares> read_basis(JsonObject& forecast) {
   JsonObject object = TRY(forecast.object("basis"));
   BasisShares basis;
-  for (const BasisShare& share : kBasisShares) basis.*share.share = TRY(object.number(share.name, 0, 1));
+  for (const BasisShare& share : kBasisShares)
+    basis.*share.share = TRY(object.number(share.name, 0, 1));
   TRY(object.finish());
   return basis;
 }

@@ -1,6 +1,6 @@
-// What a plan is expected to do: the predicted step, its parts, the memory of every pipeline rank, and what the whole
-// training costs. Filled by the simulator and by economics; written into plan files and `--json`.
-// SPDX-License-Identifier: Apache-2.0
+// What a plan is expected to do: the predicted step, its parts, the memory of every pipeline rank,
+// and what the whole training costs. Filled by the simulator and by economics; written into plan
+// files and `--json`. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>
@@ -20,11 +20,11 @@ struct RankMemory {
   Bytes parameters;
   Bytes gradients;
   Bytes optimizer;
-  Bytes kept;          // activations that wait for their backward
-  Bytes transient;     // of the instruction that runs
+  Bytes kept;       // activations that wait for their backward
+  Bytes transient;  // of the instruction that runs
   Bytes comm_buffers;
   Bytes context;
-  Bytes allocator;     // fragmentation
+  Bytes allocator;  // fragmentation
 
   friend bool operator==(const RankMemory&, const RankMemory&) = default;
 };
@@ -42,7 +42,7 @@ struct BasisShares {
 
 struct Forecast {
   Seconds step;
-  Seconds step_low;   // the 90 % interval
+  Seconds step_low;  // the 90 % interval
   Seconds step_high;
   double tokens_per_second_per_gpu = 0;
   double model_tflops_per_gpu = 0;

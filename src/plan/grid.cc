@@ -113,9 +113,11 @@ std::vector<int> Grid::members(Axis axis, int rank) const {
 
 int Grid::below(const Progression& group, int pp, std::int64_t end) const {
   const std::int64_t period = std::int64_t{run_} * strategy_.pp;
-  const std::int64_t rest = std::clamp<std::int64_t>(end % period - std::int64_t{pp} * run_, 0, run_);
+  const std::int64_t rest =
+      std::clamp<std::int64_t>(end % period - std::int64_t{pp} * run_, 0, run_);
   const std::int64_t in_stage = end / period * run_ + rest;  // stage ranks below `end`
-  return static_cast<int>(std::min<std::int64_t>(group.count, (in_stage + group.step - 1) / group.step));
+  return static_cast<int>(
+      std::min<std::int64_t>(group.count, (in_stage + group.step - 1) / group.step));
 }
 
 Span Grid::span(const Cluster& cluster, Axis axis) const {
@@ -145,7 +147,8 @@ bool Grid::has_twin(ParamClass what, const ModelSpec& model) const {
   // A V ends where it begins; elsewhere the ends stand on the first and the last rank.
   const int last = stage_of(strategy_, 0, chunks_per_rank(strategy_) - 1);
   const bool ends_meet = last == stages_of(strategy_) - 1;
-  const bool shared = model.tied_embeddings || (what == ParamClass::Embedding && model.mtp_layers > 0);
+  const bool shared =
+      model.tied_embeddings || (what == ParamClass::Embedding && model.mtp_layers > 0);
   return shared && !ends_meet;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/pins.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "base/text.h"
 
@@ -73,7 +73,8 @@ Status read(const Value& value, std::optional<std::int64_t>& pin) {
 }
 Status read(const Value& value, std::optional<int>& pin) {
   if (value.key == "zero") {
-    if (value.text.size() != 1 || value.text < "0" || value.text > "3") return wrong(value, "0, 1, 2 or 3");
+    if (value.text.size() != 1 || value.text < "0" || value.text > "3")
+      return wrong(value, "0, 1, 2 or 3");
     pin = value.text[0] - '0';
     return {};
   }
@@ -108,7 +109,8 @@ Status read(const Value& value, std::optional<Recipe>& pin) {
   return {};
 }
 Status read(const Value& value, std::optional<Recompute>& pin) {
-  pin = TRY(named(value, "a recompute class", recompute_of(value.text), names_of(all_recomputes())));
+  pin =
+      TRY(named(value, "a recompute class", recompute_of(value.text), names_of(all_recomputes())));
   return {};
 }
 
@@ -131,10 +133,7 @@ std::string text_of(bool value) { return value ? "true" : "false"; }
 std::string text_of(std::int64_t value) { return fmt::format("{}", value); }
 std::string text_of(int value) { return fmt::format("{}", value); }
 template <typename T>
-  requires std::is_enum_v<T>
-std::string text_of(T value) {
-  return to_string(value);
-}
+requires std::is_enum_v<T> std::string text_of(T value) { return to_string(value); }
 
 }  // namespace
 
@@ -144,7 +143,8 @@ Recipe plain_fp8_of(std::string_view architecture) {
 
 Result<Recipe> parse_recipe(std::string_view name, Recipe plain_fp8) {
   if (name == "fp8") return plain_fp8;
-  return named(Value{"precision", name, plain_fp8}, "a recipe", recipe_of(name), names_of(all_recipes()));
+  return named(Value{"precision", name, plain_fp8}, "a recipe", recipe_of(name),
+               names_of(all_recipes()));
 }
 
 Result<Pins> parse_pins(std::string_view text, Recipe plain_fp8) {

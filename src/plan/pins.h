@@ -1,6 +1,6 @@
-// What `--fix` pins: fields of the strategy by their JSON names, `tp=8,pp=16,schedule=dualpipe`. What is not pinned is
-// searched. dp and micro_batches follow from the rest, but may be pinned and must then agree.
-// SPDX-License-Identifier: Apache-2.0
+// What `--fix` pins: fields of the strategy by their JSON names, `tp=8,pp=16,schedule=dualpipe`.
+// What is not pinned is searched. dp and micro_batches follow from the rest, but may be pinned and
+// must then agree. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,10 @@ struct Pins {
   friend bool operator==(const Pins&, const Pins&) = default;
 };
 
-// `text` is the option's value; later calls may add to `pins`. "fp8" means `plain_fp8` (fp8-block on Hopper, mxfp8 on
-// Blackwell). "auto" for any key leaves it to the search. InvalidInput for an unknown key (with "did you mean"), a key
-// twice, a value that is no positive whole number or no known name.
+// `text` is the option's value; later calls may add to `pins`. "fp8" means `plain_fp8` (fp8-block
+// on Hopper, mxfp8 on Blackwell). "auto" for any key leaves it to the search. InvalidInput for an
+// unknown key (with "did you mean"), a key twice, a value that is no positive whole number or no
+// known name.
 Result<Pins> parse_pins(std::string_view text, Recipe plain_fp8 = Recipe::Fp8Block);
 
 // A recipe's name as `--precision` and `precision=` take it.

@@ -15,7 +15,8 @@ struct Place {
   std::size_t chunk = 0;
 };
 
-// Where each stage of the route stands. DualPipe's direction d runs the whole model through every rank's chunk d.
+// Where each stage of the route stands. DualPipe's direction d runs the whole model through every
+// rank's chunk d.
 std::vector<Place> places_of(const Strategy& strategy, int route) {
   std::vector<Place> places(static_cast<std::size_t>(stages_of(strategy)));
   const bool mirrored = is_mirrored(strategy.schedule);
@@ -24,7 +25,8 @@ std::vector<Place> places_of(const Strategy& strategy, int route) {
   for (int rank = 0; rank < strategy.pp; ++rank) {
     for (int chunk = first; chunk <= last; ++chunk) {
       const int stage = stage_of(strategy, rank, chunk);
-      places[static_cast<std::size_t>(stage)] = {static_cast<std::size_t>(rank), static_cast<std::size_t>(chunk)};
+      places[static_cast<std::size_t>(stage)] = {static_cast<std::size_t>(rank),
+                                                 static_cast<std::size_t>(chunk)};
     }
   }
   return places;
@@ -38,8 +40,8 @@ Status check_counts(const Plan& plan) {
   const std::size_t chunks = static_cast<std::size_t>(chunks_per_rank(s));
   for (std::size_t rank = 0; rank < plan.stages.size(); ++rank) {
     if (plan.stages[rank].chunks.size() != chunks) {
-      return invalid(fmt::format("stages[{}].chunks: schedule {} has {} a rank, found {}", rank, to_string(s.schedule),
-                                 chunks, plan.stages[rank].chunks.size()));
+      return invalid(fmt::format("stages[{}].chunks: schedule {} has {} a rank, found {}", rank,
+                                 to_string(s.schedule), chunks, plan.stages[rank].chunks.size()));
     }
   }
   return {};
@@ -50,14 +52,16 @@ Status check_chunk(const Plan& plan, Place at, int expected_first, bool is_last)
   const std::string place = fmt::format("stages[{}].chunks[{}]", at.rank, at.chunk);
   const int last_item = plan.model.layers + plan.model.mtp_layers + 1;
   if (c.first != expected_first) {
-    return invalid(fmt::format("{}: must begin at item {}, after the stage before it, found {}", place,
-                               expected_first, c.first));
+    return invalid(fmt::format("{}: must begin at item {}, after the stage before it, found {}",
+                               place, expected_first, c.first));
   }
   if (c.last < c.first || c.last > last_item) {
-    return invalid(fmt::format("{}: expected a last item from {} to {}, found {}", place, c.first, last_item, c.last));
+    return invalid(fmt::format("{}: expected a last item from {} to {}, found {}", place, c.first,
+                               last_item, c.last));
   }
   if (is_last && c.last != last_item) {
-    return invalid(fmt::format("{}: the last stage must end at item {}, found {}", place, last_item, c.last));
+    return invalid(
+        fmt::format("{}: the last stage must end at item {}, found {}", place, last_item, c.last));
   }
   if (c.recompute == Recompute::V3 && plan.model.attention.kind != AttentionKind::Mla) {
     return invalid(fmt::format("{}: recompute=v3 needs multi-head latent attention", place));
@@ -80,11 +84,13 @@ Status check_route(const Plan& plan, int route) {
 // The two directions of DualPipe run the same weights, so they cut the model at the same places.
 Status check_mirror(const Plan& plan) {
   for (int rank = 0; rank < plan.strategy.pp; ++rank) {
-    const Chunk& there = plan.stages[static_cast<std::size_t>(plan.strategy.pp - 1 - rank)].chunks[0];
+    const Chunk& there =
+        plan.stages[static_cast<std::size_t>(plan.strategy.pp - 1 - rank)].chunks[0];
     const Chunk& here = plan.stages[static_cast<std::size_t>(rank)].chunks[1];
     if (here.first != there.first || here.last != there.last) {
-      return invalid(fmt::format("stages[{}].chunks[1]: expected items {} to {} like its mirror rank, found {} to {}",
-                                 rank, there.first, there.last, here.first, here.last));
+      return invalid(fmt::format(
+          "stages[{}].chunks[1]: expected items {} to {} like its mirror rank, found {} to {}",
+          rank, there.first, there.last, here.first, here.last));
     }
   }
   return {};
@@ -97,7 +103,8 @@ std::vector<Stage> stages_from(const Strategy& strategy, const std::vector<Chunk
   for (int rank = 0; rank < strategy.pp; ++rank) {
     for (int chunk = 0; chunk < chunks_per_rank(strategy); ++chunk) {
       const int stage = stage_of(strategy, rank, chunk);
-      stages[static_cast<std::size_t>(rank)].chunks.push_back(chunks.at(static_cast<std::size_t>(stage)));
+      stages[static_cast<std::size_t>(rank)].chunks.push_back(
+          chunks.at(static_cast<std::size_t>(stage)));
     }
   }
   return stages;

@@ -1,7 +1,7 @@
-// A plan: the decision how a training is laid out, with everything that it was decided on. The plan file is complete
-// (model, cluster and software stand in it in full), has a version, its keys in a fixed order and no wall time, so that
-// the same plan is the same bytes. `train` needs nothing else but data.
-// SPDX-License-Identifier: Apache-2.0
+// A plan: the decision how a training is laid out, with everything that it was decided on. The plan
+// file is complete (model, cluster and software stand in it in full), has a version, its keys in a
+// fixed order and no wall time, so that the same plan is the same bytes. `train` needs nothing else
+// but data. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>
@@ -49,20 +49,22 @@ struct Plan {
   std::optional<Forecast> forecast;
 };
 
-// The stages that hold `chunks` (by stage of a route, in order) under the strategy; DualPipe's ranks get two each.
+// The stages that hold `chunks` (by stage of a route, in order) under the strategy; DualPipe's
+// ranks get two each.
 std::vector<Stage> stages_from(const Strategy& strategy, const std::vector<Chunk>& chunks);
 // The inverse: the chunks of the first route, in the order of its stages.
 std::vector<Chunk> chunks_of_route(const Plan& plan, int route = 0);
 
-// The rules of layout, and that on every route the chunks cover all items exactly once, in order. InvalidInput names
-// what is broken.
+// The rules of layout, and that on every route the chunks cover all items exactly once, in order.
+// InvalidInput names what is broken.
 Status validate(const Plan& plan);
 
 Json to_json(const Plan& plan);
 // The member "stages" as `plan --json` shows it.
 Json stages_json(const Plan& plan);
 
-// Validated. `file` is the name for messages. Unknown keys, another version, a broken rule: InvalidInput with the place.
+// Validated. `file` is the name for messages. Unknown keys, another version, a broken rule:
+// InvalidInput with the place.
 Result<Plan> plan_from_json(const Json& root, const std::string& file);
 Result<Plan> parse_plan(std::string_view text, const std::string& file);
 Result<Plan> read_plan(const std::string& path);  // "-" is stdin

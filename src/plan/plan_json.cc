@@ -1,8 +1,8 @@
 // The plan file.
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "base/file.h"
 #include "hardware/cluster_json.h"
@@ -45,19 +45,23 @@ Result<Chunk> read_chunk(JsonObject object) {
   const std::vector<Json>& ends = items->items();
   for (const Json& end : ends) {
     if (end.kind() != Json::Kind::Integer || end.integer() < 0 || end.integer() > 1'000'000) {
-      return invalid(fmt::format("{}: expected [first, last], found {}", object.place("items"), end.description()));
+      return invalid(fmt::format("{}: expected [first, last], found {}", object.place("items"),
+                                 end.description()));
     }
   }
   if (ends.size() != 2) {
-    return invalid(fmt::format("{}: expected [first, last], found {} entries", object.place("items"), ends.size()));
+    return invalid(fmt::format("{}: expected [first, last], found {} entries",
+                               object.place("items"), ends.size()));
   }
   const std::string name = TRY(object.string("recompute"));
   const std::optional<Recompute> recompute = recompute_of(name);
   if (!recompute) {
-    return invalid(fmt::format("{}: unknown recompute \"{}\"", object.place("recompute"), name.substr(0, 60)));
+    return invalid(
+        fmt::format("{}: unknown recompute \"{}\"", object.place("recompute"), name.substr(0, 60)));
   }
   TRY(object.finish());
-  return Chunk{static_cast<int>(ends[0].integer()), static_cast<int>(ends[1].integer()), *recompute};
+  return Chunk{static_cast<int>(ends[0].integer()), static_cast<int>(ends[1].integer()),
+               *recompute};
 }
 
 Result<Stage> read_stage(JsonObject object, const std::string& path, int rank) {
@@ -120,8 +124,8 @@ Result<Plan> plan_from_json(const Json& root, const std::string& file) {
   Plan plan;
   plan.version = static_cast<int>(TRY(object.integer("version", 1, 1'000'000)));
   if (plan.version != kPlanVersion) {
-    return invalid(fmt::format("{}: this program reads plans of version {}, found {}", object.place("version"),
-                               kPlanVersion, plan.version));
+    return invalid(fmt::format("{}: this program reads plans of version {}, found {}",
+                               object.place("version"), kPlanVersion, plan.version));
   }
   JsonObject model = TRY(object.object("model"));
   plan.model = TRY(model_from_json(model));

@@ -35,18 +35,21 @@ struct IntField {
   int least;
 };
 constexpr IntField kSizes[] = {
-    {"tp", &Strategy::tp, 1},   {"pp", &Strategy::pp, 1}, {"vpp", &Strategy::vpp, 1},
-    {"ep", &Strategy::ep, 1},   {"etp", &Strategy::etp, 1},
-    {"cp", &Strategy::cp, 1},   {"dp", &Strategy::dp, 1}, {"dp_shard", &Strategy::dp_shard, 1},
+    {"tp", &Strategy::tp, 1},     {"pp", &Strategy::pp, 1},
+    {"vpp", &Strategy::vpp, 1},   {"ep", &Strategy::ep, 1},
+    {"etp", &Strategy::etp, 1},   {"cp", &Strategy::cp, 1},
+    {"dp", &Strategy::dp, 1},     {"dp_shard", &Strategy::dp_shard, 1},
     {"zero", &Strategy::zero, 0}, {"micro_batch", &Strategy::micro_batch, 1}};
 
 // Reads a name of an enumeration; `of` gives nullopt for a stranger.
 template <typename T>
-Result<T> enumerator(JsonObject& object, const char* key, std::optional<T> (*of)(std::string_view)) {
+Result<T> enumerator(JsonObject& object, const char* key,
+                     std::optional<T> (*of)(std::string_view)) {
   const std::string name = TRY(object.string(key));
   const std::optional<T> value = of(name);
   if (!value) {
-    return invalid(fmt::format("{}: unknown {} \"{}\"", object.place(key), key, name.substr(0, 60)));
+    return invalid(
+        fmt::format("{}: unknown {} \"{}\"", object.place(key), key, name.substr(0, 60)));
   }
   return *value;
 }

@@ -10,11 +10,12 @@ namespace narrows {
 
 Json to_json(const Strategy& strategy, const CommChoice& comm = {});
 
-// Every field is required but "comm" (see comm_from_json). Only the form is checked here, not the rules of layout. The
-// caller calls `finish`.
+// Every field is required but "comm" (see comm_from_json). Only the form is checked here, not the
+// rules of layout. The caller calls `finish`.
 Result<Strategy> strategy_from_json(JsonObject& object);
 
-// The member "comm" of the same object: each axis has {"algorithm": NAME} or {}. Absent = nothing chosen.
+// The member "comm" of the same object: each axis has {"algorithm": NAME} or {}. Absent = nothing
+// chosen.
 Result<CommChoice> comm_from_json(JsonObject& strategy_object);
 
 }  // namespace narrows

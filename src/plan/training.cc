@@ -33,8 +33,8 @@ Result<Training> training_from_json(JsonObject& object) {
   const std::string routing = TRY(object.string_or("routing", "balanced"));
   const std::optional<Routing> known = routing_of(routing);
   if (!known) {
-    return invalid(fmt::format("{}: expected \"balanced\" or \"natural\", found \"{}\"", object.place("routing"),
-                               routing.substr(0, 60)));
+    return invalid(fmt::format("{}: expected \"balanced\" or \"natural\", found \"{}\"",
+                               object.place("routing"), routing.substr(0, 60)));
   }
   training.routing = *known;
   TRY(object.finish());

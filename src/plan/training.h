@@ -12,7 +12,8 @@
 
 namespace narrows {
 
-// Balanced: every expert gets its expected share. Natural: the load of a trained router, with its imbalance.
+// Balanced: every expert gets its expected share. Natural: the load of a trained router, with its
+// imbalance.
 enum class Routing { Balanced, Natural };
 std::string to_string(Routing routing);
 std::optional<Routing> routing_of(std::string_view name);

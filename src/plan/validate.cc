@@ -121,7 +121,8 @@ std::optional<Rule> broken_expert_rule(const Strategy& s, const Limits& limits) 
   if (limits.experts % s.ep != 0) return Rule::EpExperts;
   if (s.etp > 1 && !limits.expert_tensor_parallel) return Rule::EtpUnsupported;
   if (limits.expert_ffn % s.etp != 0) return Rule::EtpFfn;
-  // Without it the ranks of a tp group hold the same tokens: fine if they split every expert, else sent twice.
+  // Without it the ranks of a tp group hold the same tokens: fine if they split every expert, else
+  // sent twice.
   const bool same_tokens = s.tp > 1 && !s.sequence_parallel;
   if (same_tokens && (s.ep > 1 || s.etp != s.tp)) return Rule::ExpertsNeedSp;
   return std::nullopt;
@@ -132,7 +133,8 @@ std::optional<Rule> broken_product_rule(const Strategy& s, const Limits& limits)
   if (of_stage > limits.gpus || of_stage * s.pp != limits.gpus) return Rule::Gpus;
   if (of_stage % (std::int64_t{s.ep} * s.etp) != 0) return Rule::ExpertFold;
   const std::int64_t rows = std::int64_t{s.dp} * s.micro_batch;
-  if (limits.global_batch % rows != 0 || limits.global_batch / rows != s.micro_batches) return Rule::Batch;
+  if (limits.global_batch % rows != 0 || limits.global_batch / rows != s.micro_batches)
+    return Rule::Batch;
   return std::nullopt;
 }
 
@@ -156,7 +158,8 @@ std::optional<Rule> broken_schedule_rule(const Strategy& s, const Limits& limits
   if (!interleaved && s.vpp != 1) return Rule::VppOne;
   if (interleaved && s.vpp < 2) return Rule::VppTwo;
   if (interleaved && s.vpp > limits.most_chunks_per_rank) return Rule::VppMost;
-  if (std::int64_t{s.pp} * s.vpp > limits.items || stages_of(s) > limits.items) return Rule::StagesItems;
+  if (std::int64_t{s.pp} * s.vpp > limits.items || stages_of(s) > limits.items)
+    return Rule::StagesItems;
   if (interleaved && s.micro_batches % s.pp != 0) return Rule::InterleavedBatches;
   const bool dual = s.schedule == ScheduleKind::DualPipe;
   if (dual && s.pp % 2 != 0) return Rule::DualPipeEvenRanks;
@@ -176,7 +179,8 @@ std::optional<Rule> broken_precision_rule(const Strategy& s, const Limits& limit
 }
 
 std::optional<Rule> broken_rule(const Strategy& s, const Limits& limits) {
-  const int least = std::min({s.tp, s.pp, s.vpp, s.ep, s.etp, s.cp, s.dp, s.dp_shard, s.micro_batch});
+  const int least =
+      std::min({s.tp, s.pp, s.vpp, s.ep, s.etp, s.cp, s.dp, s.dp_shard, s.micro_batch});
   if (least < 1 || s.micro_batches < 1 || s.zero < 0 || s.zero > 3) return Rule::Positive;
   if (const auto rule = broken_tensor_rule(s, limits)) return rule;
   if (const auto rule = broken_expert_rule(s, limits)) return rule;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "software/library.h"
 
-#include <map>
-
 #include <fmt/format.h>
+
+#include <map>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -60,21 +60,22 @@ Result<SoftwareProfile> find_software(std::string_view name,
   const auto found = files.find(std::string(name));
   if (found == files.end()) {
     const std::string near = closest(name, software_names(overrides));
-    return not_found(fmt::format("unknown software \"{}\"; {}", name.substr(0, 60),
-                                 near.empty() ? "`narrows list software` names all"
-                                              : "did you mean \"" + near + "\"?"));
+    return not_found(fmt::format(
+        "unknown software \"{}\"; {}", name.substr(0, 60),
+        near.empty() ? "`narrows list software` names all" : "did you mean \"" + near + "\"?"));
   }
   SoftwareProfile profile = TRY(parse_software(found->second.content, found->second.path));
   if (profile.name != name) {
-    return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"", found->second.path, name,
-                               profile.name.substr(0, 60)));
+    return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"",
+                               found->second.path, name, profile.name.substr(0, 60)));
   }
   return profile;
 }
 
 Result<SoftwareProfile> load_software(const std::string& name_or_path,
                                       const std::vector<EmbeddedFile>& overrides) {
-  const bool is_path = name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".json");
+  const bool is_path =
+      name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".json");
   if (!is_path && name_or_path != "-") return find_software(name_or_path, overrides);
   const std::string text = TRY(read_file(name_or_path));
   return parse_software(text, name_or_path);

@@ -1,6 +1,6 @@
-// The software profiles that are built in (hwprofiles/software/*.json) and those that a user brings. A file of the same
-// base name in `overrides` (what `--profiles DIR` read, paths like "software/hai-llm.json") takes the place of the
-// built-in one; further files there are added.
+// The software profiles that are built in (hwprofiles/software/*.json) and those that a user
+// brings. A file of the same base name in `overrides` (what `--profiles DIR` read, paths like
+// "software/hai-llm.json") takes the place of the built-in one; further files there are added.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,8 +21,8 @@ std::vector<std::string> software_names(const std::vector<EmbeddedFile>& overrid
 Result<SoftwareProfile> find_software(std::string_view name,
                                       const std::vector<EmbeddedFile>& overrides = {});
 
-// Of a profile's text; `file` is its name for messages. The name inside is free: a calibrated profile may be called
-// anything.
+// Of a profile's text; `file` is its name for messages. The name inside is free: a calibrated
+// profile may be called anything.
 Result<SoftwareProfile> parse_software(std::string_view text, const std::string& file);
 
 // A name, or a path to a file (has a '/' or ends in ".json"), as `--software` takes it.

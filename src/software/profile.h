@@ -1,7 +1,6 @@
-// A training stack as data: what it can run (the search space is cut to that), what it fuses and overlaps, in which
-// formats it keeps its state, and what it costs beside its kernels. Read from hwprofiles/software/*.json; every figure
-// has a source.
-// SPDX-License-Identifier: Apache-2.0
+// A training stack as data: what it can run (the search space is cut to that), what it fuses and
+// overlaps, in which formats it keeps its state, and what it costs beside its kernels. Read from
+// hwprofiles/software/*.json; every figure has a source. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>
@@ -18,14 +17,14 @@
 
 namespace narrows {
 
-// How tokens reach their experts: DeepEP's two-hop kernels, plain NCCL all-to-all of every (token, expert) copy, or an
-// all-gather of all tokens.
+// How tokens reach their experts: DeepEP's two-hop kernels, plain NCCL all-to-all of every (token,
+// expert) copy, or an all-gather of all tokens.
 enum class Dispatcher { DeepEp, AllToAll, AllGather };
 std::string to_string(Dispatcher dispatcher);  // "deepep"
 std::optional<Dispatcher> dispatcher_of(std::string_view name);
 
 struct SoftwareProfile {
-  std::string name;    // "hai-llm"
+  std::string name;  // "hai-llm"
   std::string title;
   std::string source;  // where its behaviour is documented
 
@@ -34,7 +33,8 @@ struct SoftwareProfile {
   std::vector<Recipe> recipes;
   std::vector<Recompute> recomputes;
   std::vector<int> zero_stages;
-  std::vector<Recipe> emulated_recipes;  // run on any chip, whether or not it multiplies in that format
+  std::vector<Recipe>
+      emulated_recipes;  // run on any chip, whether or not it multiplies in that format
   bool sequence_parallel = false;
   bool context_parallel = false;
   bool expert_tensor_parallel = false;
@@ -44,16 +44,18 @@ struct SoftwareProfile {
   Dtype gradient_dtype = Dtype::F32;       // accumulated
   Dtype gradient_wire_dtype = Dtype::F32;  // reduced
   Dtype master_dtype = Dtype::F32;
-  Dtype moment_dtype = Dtype::F32;         // both of AdamW's moments
-  bool resident_quantised_weights = false; // fp8 recipes keep the fp8 weights only, quantised once a step
-  bool quantised_activations = false;      // fp8 recipes keep linear inputs in fp8 for backward
-  bool quantised_dispatch = false;         // fp8 recipes send fp8 tokens to the experts (combine stays bf16)
+  Dtype moment_dtype = Dtype::F32;  // both of AdamW's moments
+  bool resident_quantised_weights =
+      false;  // fp8 recipes keep the fp8 weights only, quantised once a step
+  bool quantised_activations = false;  // fp8 recipes keep linear inputs in fp8 for backward
+  bool quantised_dispatch =
+      false;  // fp8 recipes send fp8 tokens to the experts (combine stays bf16)
 
   // What is fused into its neighbours (each removes one pass over its tensor).
   bool fused_norm_residual = true;
-  bool fused_activation = true;    // SwiGLU with quantisation, bias with GELU
+  bool fused_activation = true;  // SwiGLU with quantisation, bias with GELU
   bool fused_rope = true;
-  bool fused_attention = true;     // FlashAttention; otherwise scores are materialised
+  bool fused_attention = true;  // FlashAttention; otherwise scores are materialised
   bool fused_permute = true;
   bool fused_loss = true;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
@@ -66,18 +68,20 @@ struct SoftwareProfile {
   double overlap_cp = 0;
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
-  bool blocking_p2p = false;         // pipeline sends wait for the receiver
+  bool blocking_p2p = false;  // pipeline sends wait for the receiver
 
   // Communication kernels' share of the chip while they run.
   Dispatcher dispatcher = Dispatcher::AllToAll;
-  int comm_multiprocessors = 0;   // SMs of an expert dispatch or combine
-  double comm_slowdown = 1;       // a transfer's time under compute over its time alone, at least 1
-  double compute_slowdown = 1;    // a kernel's time beside a transfer over its time alone on the SMs left, at least 1
+  int comm_multiprocessors = 0;  // SMs of an expert dispatch or combine
+  double comm_slowdown = 1;      // a transfer's time under compute over its time alone, at least 1
+  double compute_slowdown =
+      1;  // a kernel's time beside a transfer over its time alone on the SMs left, at least 1
 
   // Cost beside kernels.
   Seconds launch;                 // the least time of one kernel, launch included
   Seconds step_overhead;          // once a step: data, logging, optimiser launch
-  double load_imbalance = 1;      // natural routing: rows of the fullest rank over the mean; 1 = computed from sampling only
+  double load_imbalance = 1;      // natural routing: rows of the fullest rank over the mean; 1 =
+                                  // computed from sampling only
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "software/profile_json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <type_traits>
-
-#include <fmt/format.h>
 
 #include "base/text.h"
 
 namespace narrows {
 namespace {
 
-// The fields in the order of the file, named once for reader and writer. Numbers come with their least and most.
+// The fields in the order of the file, named once for reader and writer. Numbers come with their
+// least and most.
 template <typename Profile, typename Visitor>
 void each_field(Profile& p, Visitor& visit) {
   visit("schedules", p.schedules);
@@ -82,7 +83,8 @@ std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }
 std::string_view what(Recipe) { return "a recipe such as \"fp8-block\""; }
 std::string_view what(Recompute) { return "\"none\", \"selective\", \"full\" or \"v3\""; }
 
-// The value in the first unit in which its shortest decimal reads back as the same double; the base unit always does.
+// The value in the first unit in which its shortest decimal reads back as the same double; the base
+// unit always does.
 template <typename Q>
 std::string exact_text(Q value, std::initializer_list<std::pair<Q, const char*>> units) {
   for (const auto& [unit, name] : units) {
@@ -101,10 +103,7 @@ Json value_json(bool v) { return v; }
 Json value_json(int v) { return v; }
 Json value_json(double v) { return v; }
 template <typename T>
-  requires std::is_enum_v<T>
-Json value_json(T v) {
-  return to_string(v);
-}
+requires std::is_enum_v<T> Json value_json(T v) { return to_string(v); }
 template <typename T>
 Json value_json(const std::vector<T>& values) {
   Json list = Json::array();
@@ -152,23 +151,22 @@ Status read_name(const JsonObject& figure, const Json& node, T& out) {
   std::optional<T> found;
   if (node.is_string()) name_to(node.string(), found);
   if (!found) {
-    return invalid(
-        fmt::format("{}: expected {}, found {}", figure.place("value"), what(T{}), node.description()));
+    return invalid(fmt::format("{}: expected {}, found {}", figure.place("value"), what(T{}),
+                               node.description()));
   }
   out = *found;
   return {};
 }
 Status read_name(const JsonObject& figure, const Json& node, int& out) {
   if (node.kind() != Json::Kind::Integer || node.integer() < 0 || node.integer() > 3) {
-    return invalid(fmt::format("{}: expected whole numbers from 0 to 3, found {}", figure.place("value"),
-                               node.description()));
+    return invalid(fmt::format("{}: expected whole numbers from 0 to 3, found {}",
+                               figure.place("value"), node.description()));
   }
   out = static_cast<int>(node.integer());
   return {};
 }
 template <typename T>
-  requires std::is_enum_v<T>
-Status read_value(JsonObject& figure, T& out) {
+requires std::is_enum_v<T> Status read_value(JsonObject& figure, T& out) {
   const std::string name = TRY(figure.string("value"));
   return read_name(figure, Json(name), out);
 }
@@ -179,7 +177,8 @@ Status read_value(JsonObject& figure, std::vector<T>& out) {
     T value{};
     TRY(read_name(figure, node, value));
     if (std::find(out.begin(), out.end(), value) != out.end()) {
-      return invalid(fmt::format("{}: {} is there twice", figure.place("value"), node.description()));
+      return invalid(
+          fmt::format("{}: {} is there twice", figure.place("value"), node.description()));
     }
     out.push_back(value);
   }
@@ -202,7 +201,8 @@ struct Reader {
     TRY(read_value(figure, value, limits...));
     const std::string source = TRY(figure.string("source"));
     if (source.empty()) {
-      return invalid(fmt::format("{}: expected where the value comes from, found \"\"", figure.place("source")));
+      return invalid(fmt::format("{}: expected where the value comes from, found \"\"",
+                                 figure.place("source")));
     }
     sources[name] = source;
     return figure.finish();
@@ -218,9 +218,10 @@ Status check(const SoftwareProfile& profile, const JsonObject& object) {
   if (profile.recomputes.empty()) return empty("recomputes");
   if (profile.zero_stages.empty()) return empty("zero_stages");
   for (const Recipe recipe : profile.emulated_recipes) {
-    if (std::find(profile.recipes.begin(), profile.recipes.end(), recipe) == profile.recipes.end()) {
-      return invalid(fmt::format("{}: \"{}\" is not among the recipes", object.place("emulated_recipes"),
-                                 to_string(recipe)));
+    if (std::find(profile.recipes.begin(), profile.recipes.end(), recipe) ==
+        profile.recipes.end()) {
+      return invalid(fmt::format("{}: \"{}\" is not among the recipes",
+                                 object.place("emulated_recipes"), to_string(recipe)));
     }
   }
   return {};
@@ -251,7 +252,8 @@ Result<SoftwareProfile> software_from_json(JsonObject& object) {
   const Json* notes = TRY(object.array("notes"));
   for (const Json& note : notes->items()) {
     if (!note.is_string()) {
-      return invalid(fmt::format("{}: expected strings, found {}", object.place("notes"), note.description()));
+      return invalid(
+          fmt::format("{}: expected strings, found {}", object.place("notes"), note.description()));
     }
     profile.notes.push_back(note.string());
   }
