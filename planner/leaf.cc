@@ -25,8 +25,8 @@ bool pairs(ScheduleKind kind) { return kind == ScheduleKind::DualPipe || kind ==
 
 }  // namespace
 
-LeafEvaluator::LeafEvaluator(const Job& job, const KernelTimes& kernels)
-    : job_(job), blocks_(job.model, job.cluster, job.software, job.training.routing, kernels), items_(blocks_) {}
+LeafEvaluator::LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts)
+    : job_(job), blocks_(job.model, job.cluster, job.software, job.training.routing, kernels, counts), items_(blocks_) {}
 
 const LayoutCost& LeafEvaluator::layout(const Strategy& strategy) {
   const BlockLayout key = block_layout(strategy, job_.training.sequence, Grid(strategy), job_.cluster);

@@ -14,8 +14,8 @@ namespace narrows {
 
 class LeafEvaluator {
  public:
-  // Borrows the job and the kernels.
-  LeafEvaluator(const Job& job, const KernelTimes& kernels);
+  // Borrows all; `counts` are routed_groups of the job's model.
+  LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts);
 
   struct Verdict {
     Tick bound;             // on the makespan, without what follows the pipeline

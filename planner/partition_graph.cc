@@ -60,86 +60,114 @@ Tick bottleneck_by_shortest_path(const std::vector<Tick>& work, int stages) {
   return {bottleneck_paths(graph, vertex(0, 0)).length[vertex(stages, items)]};
 }
 
-Cuts folded_partition(const std::vector<Tick>& work, int stages) {
-  ASSERT(stages % 2 == 0);
-  ASSERT(static_cast<int>(work.size()) >= stages);
-  const int items = static_cast<int>(work.size());
-  const int ranks = stages / 2;
-  const std::vector<Weight> sums = prefix_sums(work);
-  const auto sum = [&](int from, int to) { return sums[static_cast<std::size_t>(to)] - sums[static_cast<std::size_t>(from)]; };
-  // Runs much longer than the mean cannot be on a best path: a bound on the answer from a feasible partition (the plain
-  // min-max one folded) prunes the graph.
-  Weight limit = std::numeric_limits<Weight>::max();
-  {
-    const Cuts plain = min_max_partition(work, stages);
-    const auto run = [&](int s) { return sum(s == 0 ? 0 : plain[static_cast<std::size_t>(s - 1)] + 1, plain[static_cast<std::size_t>(s)] + 1); };
-    Weight worst = 0;
-    for (int k = 0; k < ranks; ++k) worst = std::max(worst, run(k) + run(stages - 1 - k));
-    limit = worst;
+namespace {
+
+// The graph of folded partitions. Vertex (i, j) of layer k: ranks 0 … k-1 have taken items [0, i) and [j, items); an edge
+// gives rank k its two runs. The innermost rank takes what is left.
+class FoldedGraph {
+ public:
+  FoldedGraph(const std::vector<Tick>& work, int ranks) : sums_(prefix_sums(work)), items_(static_cast<int>(work.size())), ranks_(ranks) {
+    places_ = {{0, items_}, {-1, -1}};
+    build(feasible_limit(work));
   }
-  // Vertex (k, i, j): ranks 0 … k-1 have taken items [0, i) and [j, items). Made as they are reached.
-  LayeredGraph graph;
-  std::map<std::pair<int, std::pair<int, int>>, Vertex> known;
-  std::vector<std::pair<int, int>> layer{{0, items}};
-  std::vector<std::pair<int, std::pair<int, int>>> names;
-  const auto vertex = [&](int k, int i, int j) {
-    const auto [at, fresh] = known.try_emplace({k, {i, j}}, names.size());
-    if (fresh) {
-      boost::add_vertex(graph);
-      names.push_back({k, {i, j}});
+
+  Cuts best() {
+    // First the slowest rank, then among the best the longest single run: even stages fill the pipeline sooner.
+    const Weight slowest = solve([](const Edge& e) { return e.rank; }, std::numeric_limits<Weight>::max()).length[kSink];
+    const Paths paths = solve([](const Edge& e) { return e.longest; }, slowest);
+    Cuts first, second;
+    Vertex at = paths.before[kSink];
+    const auto [i, j] = places_[at];
+    first.push_back(middle(i, j) - 1);
+    second.push_back(j - 1);
+    for (; at != kSource; at = paths.before[at]) {
+      first.push_back(places_[at].first - 1);
+      second.push_back(places_[paths.before[at]].second - 1);
     }
-    return std::pair(at->second, fresh);
+    std::reverse(first.begin(), first.end());
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  }
+
+ private:
+  static constexpr Vertex kSource = 0, kSink = 1;
+  struct Edge {
+    Vertex from, to;
+    Weight rank;     // both runs together
+    Weight longest;  // the longer of them
   };
-  vertex(0, 0, items);
-  const Vertex sink = boost::add_vertex(graph);
-  names.push_back({ranks, {-1, -1}});
-  for (int k = 0; k < ranks; ++k) {
-    std::vector<std::pair<int, int>> next;
-    const int left = ranks - 1 - k;  // ranks still to come, two stages each
-    for (const auto& [i, j] : layer) {
-      const Vertex from = known.at({k, {i, j}});
-      for (int a = 1; i + a + 1 + 2 * left <= j; ++a) {
-        if (sum(i, i + a) > limit) break;
-        for (int b = 1; i + a + b + 2 * left <= j; ++b) {
-          const Weight w = sum(i, i + a) + sum(j - b, j);
-          if (w > limit) break;
-          if (left == 0) {
-            if (i + a == j - b) boost::add_edge(from, sink, w, graph);
-            continue;
-          }
-          // What remains must fit as well.
-          if (sum(i + a, j - b) > limit * left) continue;
-          const auto [to, fresh] = vertex(k + 1, i + a, j - b);
-          if (fresh) next.emplace_back(i + a, j - b);
-          boost::add_edge(from, to, w, graph);
-        }
-      }
-    }
-    layer = std::move(next);
-  }
-  const Paths paths = bottleneck_paths(graph, 0);
-  // The cut inside the innermost rank is the only thing the sink does not say: choose the best there.
-  Cuts first, second;
-  Vertex at = paths.before[sink];
-  {
-    const auto [i, j] = names[at].second;
-    // Both chunks of the innermost rank are one run: halve it as evenly as possible.
+
+  Weight sum(int from, int to) const { return sums_[static_cast<std::size_t>(to)] - sums_[static_cast<std::size_t>(from)]; }
+  // Where the innermost rank's run is cut in two: as evenly as possible.
+  int middle(int i, int j) const {
     int best = i + 1;
     for (int c = i + 1; c < j; ++c) {
       if (std::max(sum(i, c), sum(c, j)) < std::max(sum(i, best), sum(best, j))) best = c;
     }
-    first.push_back(best - 1);
-    second.push_back(j - 1);
+    return best;
   }
-  while (at != 0) {
-    const auto [i, j] = names[at].second;
-    first.push_back(i - 1);
-    at = paths.before[at];
-    second.push_back(names[at].second.second - 1);
+  // The plain min-max partition, folded, bounds the answer and so prunes the graph.
+  Weight feasible_limit(const std::vector<Tick>& work) const {
+    const Cuts cuts = min_max_partition(work, 2 * ranks_);
+    const auto run = [&](int s) {
+      const int from = s == 0 ? 0 : cuts[static_cast<std::size_t>(s - 1)] + 1;
+      return sum(from, cuts[static_cast<std::size_t>(s)] + 1);
+    };
+    Weight worst = 0;
+    for (int k = 0; k < ranks_; ++k) worst = std::max(worst, run(k) + run(2 * ranks_ - 1 - k));
+    return worst;
   }
-  std::reverse(first.begin(), first.end());
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
+
+  void build(Weight limit) {
+    std::vector<Vertex> layer{kSource};
+    for (int k = 0; k + 1 < ranks_; ++k) {
+      const int left = ranks_ - 1 - k;
+      std::map<std::pair<int, int>, Vertex> next;
+      for (const Vertex from : layer) {
+        const auto [i, j] = places_[from];
+        for (int a = 1; i + a + 1 + 2 * left <= j && sum(i, i + a) <= limit; ++a) {
+          for (int b = 1; i + a + b + 2 * left <= j; ++b) {
+            const Weight up = sum(i, i + a), down = sum(j - b, j);
+            if (up + down > limit) break;
+            if (sum(i + a, j - b) > limit * left) continue;  // what remains must fit as well
+            const auto [place, fresh] = next.try_emplace({i + a, j - b}, places_.size());
+            if (fresh) places_.emplace_back(i + a, j - b);
+            edges_.push_back({from, place->second, up + down, std::max(up, down)});
+          }
+        }
+      }
+      layer.clear();
+      for (const auto& [place, vertex] : next) layer.push_back(vertex);
+    }
+    for (const Vertex from : layer) {
+      const auto [i, j] = places_[from];
+      const int cut = middle(i, j);
+      edges_.push_back({from, kSink, sum(i, j), std::max(sum(i, cut), sum(cut, j))});
+    }
+  }
+
+  template <typename Length>
+  Paths solve(Length length, Weight slowest_rank) const {
+    LayeredGraph graph(places_.size());
+    for (const Edge& e : edges_) {
+      if (e.rank <= slowest_rank) boost::add_edge(e.from, e.to, length(e), graph);
+    }
+    return bottleneck_paths(graph, kSource);
+  }
+
+  std::vector<Weight> sums_;
+  int items_;
+  int ranks_;
+  std::vector<std::pair<int, int>> places_;  // vertex -> (i, j)
+  std::vector<Edge> edges_;
+};
+
+}  // namespace
+
+Cuts folded_partition(const std::vector<Tick>& work, int stages) {
+  ASSERT(stages % 2 == 0);
+  ASSERT(static_cast<int>(work.size()) >= stages);
+  return FoldedGraph(work, stages / 2).best();
 }
 
 }  // namespace narrows

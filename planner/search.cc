@@ -163,9 +163,10 @@ Result<SearchResult> search(const Job& job, const KernelTimes& kernels, const Se
   result.space = count(families);
   if (result.space == 0) return tl::unexpected(explain_empty(space));
 
+  const GroupCounts counts = routed_groups(job.model);
   std::deque<LeafEvaluator> leaves;
   const int threads = std::max(1, options.threads);
-  for (int t = 0; t < threads; ++t) leaves.emplace_back(job, kernels);
+  for (int t = 0; t < threads; ++t) leaves.emplace_back(job, kernels, counts);
   std::vector<FamilyVerdict> verdicts = judge_all(families, job, leaves, options, clock);
 
   std::vector<Open> open;

@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
   if(argc>5) training.sequence=atoi(argv[5]); if(argc>6) training.global_batch=atoi(argv[6]);
   if(argc>7) training.routing=Routing::Natural;
   auto tables = KernelTables::published(); if(!tables){puts(tables.error().message.c_str());return 1;}
-  KernelTimes kernels(*tables, cluster->chip, sw->name=="hai-llm"?"dsv3-2024":"");
+  KernelTimes kernels(*tables, cluster->chip, sw->kernel_generation);
   auto t1=std::chrono::steady_clock::now();
   Job job{model->spec,*cluster,*sw,training,*pins};
   auto r = search(job,kernels,{});
@@ -28,11 +28,11 @@ int main(int argc, char** argv) {
   fmt::print("load {:.3f} search {:.3f}\n", std::chrono::duration<double>(t1-t0).count(), std::chrono::duration<double>(t2-t1).count());
   if(!r){puts(r.error().message.c_str());return 1;}
   fmt::print("space {} eval {} feasible {} sim {} gap {}\n", r->space,r->evaluated,r->feasible,r->simulated,r->gap);
-  if(r->infeasible){ { LeafEvaluator leaf(job,kernels); auto c=leaf.simulate(r->infeasible->strategy); for(size_t i=0;i<c.prediction.memory.size();++i) fmt::print("rank {}: {:.1f} kept {:.1f} GB\n",i,total(c.prediction.memory[i])/GB,c.prediction.memory[i].kept/GB); for(auto&run:c.runs) fmt::print("[{},{}] ",run.first,run.last); puts(""); r->best.push_back(c);} auto&i=*r->infeasible; fmt::print("infeasible: needs {:.1f} GB of {:.1f}\n", total(i.needed)/GB, i.available/GB); fmt::print("{}\n",to_json(i.needed).text());}
+  if(r->infeasible){ { auto counts=routed_groups(job.model); LeafEvaluator leaf(job,kernels,counts); auto c=leaf.simulate(r->infeasible->strategy); for(size_t i=0;i<c.prediction.memory.size();++i) fmt::print("rank {}: {:.1f} kept {:.1f} GB\n",i,total(c.prediction.memory[i])/GB,c.prediction.memory[i].kept/GB); for(auto&run:c.runs) fmt::print("[{},{}] ",run.first,run.last); puts(""); r->best.push_back(c);} auto&i=*r->infeasible; fmt::print("infeasible: needs {:.1f} GB of {:.1f}\n", total(i.needed)/GB, i.available/GB); fmt::print("{}\n",to_json(i.needed).text());}
   for(auto&c:r->best){ Plan p=plan_of(job,c,{2*usd/hour}); auto&s=c.strategy;
     fmt::print("step {:.3f} bound {:.3f} tp{} cp{} pp{} vpp{} ep{} etp{} dp{} z{} mb{} m{} {} {} {} {} mem {:.1f}GB mfu {:.3f}\n", c.prediction.step.ns*1e-9,c.bound.ns*1e-9,s.tp,s.cp,s.pp,s.vpp,s.ep,s.etp,s.dp,s.zero,s.micro_batch,s.micro_batches,to_string(s.schedule),to_string(s.precision),to_string(s.recompute),to_string(s.order),p.forecast->memory_peak/GB,p.forecast->mfu);
   }
-  if(!r->best.empty()){ auto&c=r->best[0]; LeafEvaluator leaf(job,kernels);
+  if(!r->best.empty()){ auto&c=r->best[0]; auto counts=routed_groups(job.model); LeafEvaluator leaf(job,kernels,counts);
    Grid g(c.strategy);
    auto bl=block_layout(c.strategy,training.sequence,g,job.cluster);
    for(auto k:{ItemKind::Embedding,ItemKind::DenseLayer,ItemKind::MoeLayer,ItemKind::MtpBlock,ItemKind::Head}){

@@ -37,11 +37,13 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
 }
 
-BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
-                         const KernelTimes& kernels)
-    : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels) {
-  if (model.moe) counts_ = sample_groups(router_of(*model.moe));
+GroupCounts routed_groups(const ModelSpec& model) {
+  return model.moe ? sample_groups(router_of(*model.moe)) : GroupCounts{};
 }
+
+BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
+                         const KernelTimes& kernels, const GroupCounts& counts)
+    : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels), counts_(counts) {}
 
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const MoeSpec& moe = *model_.moe;
@@ -49,7 +51,7 @@ RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const RouterShape router = router_of(moe);
   const Reach reach = expected_reach(router, ep, cluster_.gpus_per_node, counts_);
   const double tokens = tokens_outside(layout.sharding);
-  const double spread = routing_ == Routing::Natural ? kTraceExpertSpread : 0;
+  const double spread = routing_ == Routing::Natural ? software_.expert_spread : 0;
   const double fullest = expected_max_over_mean(router, ep, tokens, counts_, spread);
   // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is kept ready for the same.
   RoutedLoad load;
@@ -92,6 +94,8 @@ Estimate BlockPricer::price_op(const Op& op) const {
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
   }
+  // A stack's own kernels were measured beside communication; alone they take less.
+  if (!software_.kernel_generation.empty()) estimate.time /= software_.compute_slowdown;
   estimate.time = max(estimate.time, software_.launch);
   return estimate;
 }

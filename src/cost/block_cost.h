@@ -45,11 +45,14 @@ struct BlockCost {
   TransientBytes transient;
 };
 
+// How the model's router spreads over its groups: sampled once, given to every pricer. Empty for a dense model.
+GroupCounts routed_groups(const ModelSpec& model);
+
 // Prices blocks of one model on one cluster under one stack, and remembers. Borrows all it is given. Not thread-safe.
 class BlockPricer {
  public:
   BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
-              const KernelTimes& kernels);
+              const KernelTimes& kernels, const GroupCounts& counts);
 
   const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
   // What routing brings to the fullest rank and to the mean one, per token sent.
@@ -76,7 +79,7 @@ class BlockPricer {
   const SoftwareProfile& software_;
   Routing routing_;
   const KernelTimes& kernels_;
-  GroupCounts counts_;  // of the model's router
+  const GroupCounts& counts_;
   std::map<Key, BlockCost> known_;
 };
 

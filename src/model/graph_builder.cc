@@ -42,7 +42,13 @@ TensorId GraphBuilder::operand(TensorId x) {
   op.traffic = bytes_expected(in) + bytes_expected(at(out));
   op.inputs = {x};
   op.outputs = {out};
-  graph_.forward.push_back(std::move(op));
+  if (fusions_.activation && last().kind == OpKind::ActivationFn && last().outputs.front() == x) {
+    // One kernel: the activation writes the quantised tensor, and the wide one is never stored.
+    last().traffic += bytes_expected(at(out)) - bytes_expected(in);
+    last().outputs = {x, out};
+  } else {
+    graph_.forward.push_back(std::move(op));
+  }
   quantised_.emplace_back(x, out);
   return out;
 }

@@ -70,6 +70,10 @@ struct SoftwareProfile {
   bool overlap_shared_expert = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
 
+  // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
+  // measurements were taken beside communication: compute_slowdown is in them.
+  std::string kernel_generation;
+
   // Communication kernels' share of the chip while they run.
   Dispatcher dispatcher = Dispatcher::AllToAll;
   int comm_multiprocessors = 0;  // SMs of an expert dispatch or combine
@@ -80,8 +84,8 @@ struct SoftwareProfile {
   // Cost beside kernels.
   Seconds launch;                 // the least time of one kernel, launch included
   Seconds step_overhead;          // once a step: data, logging, optimiser launch
-  double load_imbalance = 1;      // natural routing: rows of the fullest rank over the mean; 1 =
-                                  // computed from sampling only
+  // Natural routing: the standard deviation of an expert's expected load over the mean (cost/load.h).
+  double expert_spread = 0;
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like

@@ -52,12 +52,13 @@ void each_field(Profile& p, Visitor& visit) {
 
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
+  visit("kernel_generation", p.kernel_generation);
   visit("comm_slowdown", p.comm_slowdown, 1, 100);
   visit("compute_slowdown", p.compute_slowdown, 1, 100);
 
   visit("launch", p.launch);
   visit("step_overhead", p.step_overhead);
-  visit("load_imbalance", p.load_imbalance, 1, 100);
+  visit("expert_spread", p.expert_spread, 0, 10);
   visit("context", p.context);
   visit("allocator_overhead", p.allocator_overhead, 0, 10);
   visit("comm_buffers", p.comm_buffers);
@@ -100,6 +101,7 @@ Json value_json(Bytes v) {
   return exact_text(v, {{GiB, "GiB"}, {GB, "GB"}, {MiB, "MiB"}, {MB, "MB"}, {byte, "B"}});
 }
 Json value_json(bool v) { return v; }
+Json value_json(const std::string& v) { return v; }
 Json value_json(int v) { return v; }
 Json value_json(double v) { return v; }
 template <typename T>
@@ -127,6 +129,10 @@ struct Writer {
 
 Status read_value(JsonObject& figure, bool& out) {
   out = TRY(figure.boolean("value"));
+  return {};
+}
+Status read_value(JsonObject& figure, std::string& out) {
+  out = TRY(figure.string("value"));
   return {};
 }
 Status read_value(JsonObject& figure, int& out, int least, int most) {

@@ -103,6 +103,6 @@ TEST_CASE("partition: 61 equal layers between light ends fall evenly on 16 stage
   std::vector<Tick> work(63, Tick{10});
   work.front() = Tick{1};
   work.back() = Tick{15};
-  CHECK(smallest_bottleneck(work, 16) == Tick{41});
+  CHECK(smallest_bottleneck(work, 16) == Tick{40});
   CHECK(min_max_partition(work, 16).size() == 16);
 }
