@@ -215,6 +215,16 @@ def check_texts(tree):
                     tree.refuse(path, line_of(text, match.start()), complaint)
 
 
+def check_links(tree):
+    """Relative links of the documents lead to something."""
+    for path, text in tree.texts.items():
+        if path.endswith(".md"):
+            for match in re.finditer(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", text):
+                target = os.path.join(tree.root, os.path.dirname(path), match[1])
+                if not os.path.exists(target):
+                    tree.refuse(path, line_of(text, match.start()), f"the link to {match[1]} leads nowhere")
+
+
 def check_tests(tree, built):
     lists = "\n".join(t for p, t in tree.texts.items() if p.startswith("tests/") and p.endswith("CMakeLists.txt"))
     for path, _ in tree.sources():
@@ -250,6 +260,7 @@ def main():
     check_includes(tree, layers)
     check_words(tree)
     check_texts(tree)
+    check_links(tree)
     check_tests(tree, built)
     check_sizes(tree)
     for complaint in tree.complaints:

@@ -57,6 +57,7 @@ FILES = {
     "heads.json": config(num_key_value_heads=7),
     "big.json": big_config(),
     "junk.json": bytes(range(256)) * 64,
+    "nul.json": config() + b"\0 and more",
     "latin1.json": b'{"model_type": "caf\xe9"}',
     "cluster.json": b'{"name": "mine", "chip": "no-such-chip"}',
     "object.json": b"{}",
@@ -136,6 +137,7 @@ CASES = [
     ("7 KV heads for 16", model("heads.json"), [1], ["heads.json", "7"]),
     ("10 MB config", model("big.json"), [1], ["big.json"]),
     ("binary junk", model("junk.json"), [1], ["junk.json"]),
+    ("text after a NUL byte", model("nul.json"), [1], ["nul.json:"]),
     ("not UTF-8", model("latin1.json"), [1], ["latin1.json"]),
     # Files of clusters and plans.
     ("cluster of an unknown chip", cluster("./cluster.json"), [1], ["cluster.json"]),

@@ -70,6 +70,7 @@ VIOLATIONS = [
     ("a task without a number", "src/model/x.cc", SPDX + "// TO" + "DO: later\n", 2, "issue number"),
     ("a path of one machine", "src/model/x.cc", SPDX + 'auto p = "/ho' + 'me/me/data";\n', 2, "one machine"),
     ("a registry's host", "scripts/setup", "echo deb.debian" + ".org\n", 1, "registry"),
+    ("a dead link", "docs/a.md", "See [this](../src/LAYERS) and\n[that](b.md).\n", 2, "leads nowhere"),
     ("a download in the build", "cmake/x.cmake", "include(Fetch" + "Content)\n", 1, "downloads nothing"),
 ]
 
