@@ -75,12 +75,31 @@ MatmulWork matmul_work(Recipe recipe, Direction direction, const MatmulShape& sh
   return {};
 }
 
-Seconds matmul_floor(const ChipRates& rates, const MatmulWork& work) {
+namespace {
+
+struct Limits {
+  Seconds arithmetic;
+  Seconds traffic;
+};
+
+Limits limits(const ChipRates& rates, const MatmulWork& work) {
   const Flops flops = 2 * work.groups * work.m * work.n * work.k * flop;
   const double excess = rates.multiprocessors > 0 ? quantisation(work, rates.multiprocessors) : 1;
   const Bytes traffic =
       work.groups * ((work.m + work.n) * work.k * work.operand + work.m * work.n * work.output);
-  return kLaunch + max(0.5 * (1 + excess) * flops / rates.peak, traffic / rates.bandwidth);
+  return {0.5 * (1 + excess) * flops / rates.peak, traffic / rates.bandwidth};
+}
+
+}  // namespace
+
+Seconds matmul_floor(const ChipRates& rates, const MatmulWork& work) {
+  const Limits limit = limits(rates, work);
+  return kLaunch + max(limit.arithmetic, limit.traffic);
+}
+
+double arithmetic_share(const ChipRates& rates, const MatmulWork& work) {
+  const Limits limit = limits(rates, work);
+  return limit.arithmetic / max(limit.arithmetic, limit.traffic);
 }
 
 double attended_keys(const AttentionShape& shape) {
@@ -93,8 +112,10 @@ double attended_keys(const AttentionShape& shape) {
 
 Seconds attention_floor(const ChipRates& rates, Direction direction, const AttentionShape& shape) {
   const double queries = static_cast<double>(std::max<std::int64_t>(shape.queries, 1));
-  const double pairs = shape.batch * shape.heads * queries * attended_keys(shape);
   const bool forward = direction == Direction::Forward;
+  // What a block of queries costs beside its keys, in keys.
+  const double ends = (forward ? 170 : 300) + (shape.causal ? 50 : 0);
+  const double pairs = shape.batch * shape.heads * queries * (attended_keys(shape) + ends);
   const double per_pair =
       forward ? 2.0 * (shape.qk_dim + shape.v_dim) : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
   const double keys = static_cast<double>(shape.keys);
@@ -102,7 +123,11 @@ Seconds attention_floor(const ChipRates& rates, Direction direction, const Atten
                           (shape.heads * queries + std::max(shape.kv_heads, 1) * keys) *
                           (shape.qk_dim + shape.v_dim);
   const Bytes traffic = (forward ? 2 : 4) * elements * byte;
-  return kLaunch + max(pairs * per_pair * flop / rates.peak, traffic / rates.bandwidth);
+  const double blocks = std::max(shape.batch * shape.heads * std::ceil(queries / 128), 1.0);
+  const double tail =
+      rates.multiprocessors > 0 ? (forward ? 1.5 : 0.7) * rates.multiprocessors / blocks : 0;
+  return kLaunch +
+         max((1 + tail) * pairs * per_pair * flop / rates.peak, traffic / rates.bandwidth);
 }
 
 Seconds memory_floor(const ChipRates& rates, Bytes traffic) {

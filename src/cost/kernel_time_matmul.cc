@@ -52,8 +52,8 @@ ChipRates rates_of(const MeasuredChip& chip, Recipe recipe, int multiprocessors)
 
 // Where corrections are compared: the executed product; of a weight gradient, the larger extent
 // first.
-Scatter::Place place_of(const MatmulWork& work, Direction direction) {
-  const bool swap = direction == Direction::WeightGrad && work.n > work.m;
+Scatter::Place place_of(const MatmulWork& work, bool outer) {
+  const bool swap = outer && work.n > work.m;
   return {log2_of(swap ? work.n : work.m), log2_of(swap ? work.m : work.n), log2_of(work.k),
           0.5 * log2_of(work.groups)};
 }
@@ -109,7 +109,10 @@ void MatmulTimes::build(const KernelTables& tables, const Chip& chip, Recipe rec
     const bool same = row.recipe == rows_recipe && row.direction == direction &&
                       row.multiprocessors == 0 && (row.matmul.groups > 1) == grouped &&
                       row.generation == generation_;
-    if (same) model.exact.push_back({row.matmul, matmul_alone(row, *tables.chip(row.chip))});
+    // Where the chip's or its library's own rows correct the grid, the grid is another program.
+    const bool corrected = forwards_[static_cast<std::size_t>(model.forward)].correction != kNone;
+    if (same && !(row.grid && corrected))
+      model.exact.push_back({row.matmul, matmul_alone(row, *tables.chip(row.chip))});
   }
   std::stable_sort(model.exact.begin(), model.exact.end(),
                    [](const Exact& a, const Exact& b) { return key(a.shape) < key(b.shape); });
@@ -132,14 +135,14 @@ int MatmulTimes::make_grid(const KernelTables& tables, const MeasuredChip& chip,
                    matmul_floor(rates, work) / matmul_alone(*row, chip));
   }
   model.grid.finish();
-  measure_grid(model, rates, rows);
+  measure_grid(model, rows);
   grids_.push_back(std::move(model));
   return static_cast<int>(grids_.size()) - 1;
 }
 
 // The median deviation of the grid from its rows of at least 256 tokens when their (n, k) is left
 // out.
-void MatmulTimes::measure_grid(GridModel& model, const ChipRates& rates,
+void MatmulTimes::measure_grid(GridModel& model,
                                const std::vector<const Measurement*>& rows) const {
   std::vector<double> deviations;
   for (const Measurement* row : rows) {
@@ -152,22 +155,24 @@ void MatmulTimes::measure_grid(GridModel& model, const ChipRates& rates,
     deviations.push_back(
         deviation(model.grid.at(x, y, z, curve).value, model.grid.at(x, y, z).value));
   }
-  static_cast<void>(rates);
+
   model.residual = median(std::move(deviations));
 }
 
 int MatmulTimes::grid_for(const KernelTables& tables, const Site& site, Recipe recipe,
                           Relation& relation) {
-  std::vector<std::tuple<Relation, double, int>> found;
-  for (const MeasuredChip& chip : tables.chips()) {
-    const int grid = make_grid(tables, chip, recipe);
-    if (grid != kNone)
-      found.emplace_back(narrows::relation(site, chip, false), unlikeness(site, chip), grid);
+  std::vector<std::tuple<Relation, double, std::size_t>> chips;  // best first, then as in the table
+  for (std::size_t i = 0; i < tables.chips().size(); ++i) {
+    const MeasuredChip& chip = tables.chips()[i];
+    chips.emplace_back(narrows::relation(site, chip, false), unlikeness(site, chip), i);
   }
-  if (found.empty()) return kNone;
-  const auto best = std::min_element(found.begin(), found.end());
-  relation = std::get<0>(*best);
-  return std::get<2>(*best);
+  std::sort(chips.begin(), chips.end());
+  for (const auto& [near, unlike, index] : chips) {
+    const int grid = make_grid(tables, tables.chips()[index], recipe);
+    relation = near;
+    if (grid != kNone) return grid;
+  }
+  return kNone;
 }
 
 int MatmulTimes::forward_of(const KernelTables& tables, const Site& site, Recipe recipe) {
@@ -210,11 +215,12 @@ int MatmulTimes::pool(const KernelTables& tables, const Site& site, const Wanted
     if (base.grid == kNone) continue;
     const MatmulWork work = matmul_work(row.recipe, row.direction, row.matmul);
     const bool outer = row.direction == Direction::WeightGrad;
-    const double measured =
-        matmul_floor(rates_of(chip, row.recipe, row.multiprocessors), work) / row.time;
-    places.push_back(place_of(work, row.direction));
-    ratios.push_back(measured / efficiency(base, work, outer).value);
+    const ChipRates rates = rates_of(chip, row.recipe, row.multiprocessors);
+    const double measured = matmul_floor(rates, work) / row.time;
+    places.push_back(place_of(work, outer));
+    ratios.push_back(measured / efficiency(base, rates, work, outer).value);
     correction.ratios.add(places.back(), ratios.back());
+    correction.least_share = std::min(correction.least_share, arithmetic_share(rates, work));
   }
   if (ratios.empty()) return kNone;
   std::vector<double> deviations;
@@ -260,8 +266,8 @@ int MatmulTimes::direction_correction(const KernelTables& tables, const Site& si
 
 // The efficiency of a product as the forward model has it. An outer product (a weight gradient) has
 // no side that holds tokens: both ways round are averaged.
-Interpolated MatmulTimes::efficiency(const Forward& forward, const MatmulWork& work,
-                                     bool outer) const {
+Interpolated MatmulTimes::efficiency(const Forward& forward, const ChipRates& rates,
+                                     const MatmulWork& work, bool outer) const {
   const Grid& grid = grids_[static_cast<std::size_t>(forward.grid)].grid;
   const double k = log2_of(work.k);
   Interpolated result = grid.at(log2_of(work.m * work.groups), log2_of(work.n), k);
@@ -270,11 +276,20 @@ Interpolated MatmulTimes::efficiency(const Forward& forward, const MatmulWork& w
     result = {0.5 * (result.value + other.value), result.inside || other.inside, false};
   }
   if (forward.correction != kNone) {
-    const Correction& correction = corrections_[static_cast<std::size_t>(forward.correction)];
-    const Direction direction = outer ? Direction::WeightGrad : Direction::Forward;
-    const Interpolated ratio = correction.ratios.at(place_of(work, direction));
-    result = {result.value * ratio.value, result.inside && ratio.inside, false};
+    const Interpolated by = ratio(forward.correction, rates, work, outer);
+    result = {result.value * by.value, result.inside && by.inside, false};
   }
+  return result;
+}
+
+// A correction at a place. What was seen of products limited by arithmetic says little where memory
+// limits: there it fades in proportion.
+Interpolated MatmulTimes::ratio(int correction, const ChipRates& rates, const MatmulWork& work,
+                                bool outer) const {
+  const Correction& by = corrections_[static_cast<std::size_t>(correction)];
+  Interpolated result = by.ratios.at(place_of(work, outer));
+  const double share = arithmetic_share(rates, work);
+  if (share < by.least_share) result.value = 1 + (result.value - 1) * share / by.least_share;
   return result;
 }
 
@@ -290,7 +305,8 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
   const Seconds floor = matmul_floor(model.rates, work);
   const Forward& forward = forwards_[static_cast<std::size_t>(model.forward)];
   if (forward.grid == kNone) return {floor / 0.5, Basis::Roofline, 0.5};
-  Interpolated result = efficiency(forward, work, direction == Direction::WeightGrad);
+  const bool outer = direction == Direction::WeightGrad;
+  Interpolated result = efficiency(forward, model.rates, work, outer);
   Basis basis = basis_of(forward.relation);
   double residual = grids_[static_cast<std::size_t>(forward.grid)].residual;
   if (result.on_curve) residual *= 0.5;
@@ -301,8 +317,8 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
   }
   if (model.correction != kNone) {
     const Correction& correction = corrections_[static_cast<std::size_t>(model.correction)];
-    const Interpolated ratio = correction.ratios.at(place_of(work, direction));
-    result = {result.value * ratio.value, result.inside && ratio.inside, false};
+    const Interpolated by = ratio(model.correction, model.rates, work, outer);
+    result = {result.value * by.value, result.inside && by.inside, false};
     residual = std::max(residual, correction.residual);
   }
   if (basis == Basis::Interpolated && !(model.related && result.inside)) basis = Basis::Transferred;
