@@ -34,10 +34,13 @@ struct MatmulWork {
 // The product executed for a direction; `shape` is that of the forward op. InputGrad multiplies (m,
 // n) by (n, k), WeightGrad (n, m) by (m, k) and accumulates into fp32.
 MatmulWork matmul_work(Recipe recipe, Direction direction, const MatmulShape& shape);
-Seconds matmul_floor(const ChipRates& rates, const MatmulWork& work);
-// The time of arithmetic over that of the slower of arithmetic and traffic, in (0, 1]: 1 =
-// arithmetic limits.
-double arithmetic_share(const ChipRates& rates, const MatmulWork& work);
+struct MatmulFloor {
+  Seconds time;
+  // The time of arithmetic over that of the slower of arithmetic and traffic, in (0, 1]: 1 =
+  // arithmetic limits.
+  double arithmetic_share = 1;
+};
+MatmulFloor matmul_floor(const ChipRates& rates, const MatmulWork& work);
 
 // Attention as executed: forward 2 (qk + v), backward 2 (3 qk + 2 v) FLOPs a pair of query and key;
 // a causal mask halves the pairs, a window bounds the keys of each query. Blocks of 128 queries of

@@ -132,7 +132,7 @@ int MatmulTimes::make_grid(const KernelTables& tables, const MeasuredChip& chip,
   for (const Measurement* row : rows) {
     const MatmulWork work = matmul_work(recipe, Direction::Forward, row->matmul);
     model.grid.add(log2_of(work.m), log2_of(work.n), log2_of(work.k),
-                   matmul_floor(rates, work) / matmul_alone(*row, chip));
+                   matmul_floor(rates, work).time / matmul_alone(*row, chip));
   }
   model.grid.finish();
   measure_grid(model, rows);
@@ -215,12 +215,13 @@ int MatmulTimes::pool(const KernelTables& tables, const Site& site, const Wanted
     if (base.grid == kNone) continue;
     const MatmulWork work = matmul_work(row.recipe, row.direction, row.matmul);
     const bool outer = row.direction == Direction::WeightGrad;
-    const ChipRates rates = rates_of(chip, row.recipe, row.multiprocessors);
-    const double measured = matmul_floor(rates, work) / row.time;
+    const MatmulFloor floor = matmul_floor(rates_of(chip, row.recipe, row.multiprocessors), work);
+    const double share = floor.arithmetic_share;
+    const double measured = floor.time / row.time;
     places.push_back(place_of(work, outer));
-    ratios.push_back(measured / efficiency(base, rates, work, outer).value);
+    ratios.push_back(measured / efficiency(base, share, work, outer).value);
     correction.ratios.add(places.back(), ratios.back());
-    correction.least_share = std::min(correction.least_share, arithmetic_share(rates, work));
+    correction.least_share = std::min(correction.least_share, share);
   }
   if (ratios.empty()) return kNone;
   std::vector<double> deviations;
@@ -266,8 +267,8 @@ int MatmulTimes::direction_correction(const KernelTables& tables, const Site& si
 
 // The efficiency of a product as the forward model has it. An outer product (a weight gradient) has
 // no side that holds tokens: both ways round are averaged.
-Interpolated MatmulTimes::efficiency(const Forward& forward, const ChipRates& rates,
-                                     const MatmulWork& work, bool outer) const {
+Interpolated MatmulTimes::efficiency(const Forward& forward, double share, const MatmulWork& work,
+                                     bool outer) const {
   const Grid& grid = grids_[static_cast<std::size_t>(forward.grid)].grid;
   const double k = log2_of(work.k);
   Interpolated result = grid.at(log2_of(work.m * work.groups), log2_of(work.n), k);
@@ -276,7 +277,7 @@ Interpolated MatmulTimes::efficiency(const Forward& forward, const ChipRates& ra
     result = {0.5 * (result.value + other.value), result.inside || other.inside, false};
   }
   if (forward.correction != kNone) {
-    const Interpolated by = ratio(forward.correction, rates, work, outer);
+    const Interpolated by = ratio(forward.correction, share, work, outer);
     result = {result.value * by.value, result.inside && by.inside, false};
   }
   return result;
@@ -284,11 +285,11 @@ Interpolated MatmulTimes::efficiency(const Forward& forward, const ChipRates& ra
 
 // A correction at a place. What was seen of products limited by arithmetic says little where memory
 // limits: there it fades in proportion.
-Interpolated MatmulTimes::ratio(int correction, const ChipRates& rates, const MatmulWork& work,
+Interpolated MatmulTimes::ratio(int correction, double share, const MatmulWork& work,
                                 bool outer) const {
   const Correction& by = corrections_[static_cast<std::size_t>(correction)];
   Interpolated result = by.ratios.at(place_of(work, outer));
-  const double share = arithmetic_share(rates, work);
+
   if (share < by.least_share) result.value = 1 + (result.value - 1) * share / by.least_share;
   return result;
 }
@@ -302,11 +303,11 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
     return {exact->time, Basis::Measured, error_of(Basis::Measured, 0)};
   }
   const MatmulWork work = matmul_work(recipe, direction, shape);
-  const Seconds floor = matmul_floor(model.rates, work);
+  const auto [floor, share] = matmul_floor(model.rates, work);
   const Forward& forward = forwards_[static_cast<std::size_t>(model.forward)];
   if (forward.grid == kNone) return {floor / 0.5, Basis::Roofline, 0.5};
   const bool outer = direction == Direction::WeightGrad;
-  Interpolated result = efficiency(forward, model.rates, work, outer);
+  Interpolated result = efficiency(forward, share, work, outer);
   Basis basis = basis_of(forward.relation);
   double residual = grids_[static_cast<std::size_t>(forward.grid)].residual;
   if (result.on_curve) residual *= 0.5;
@@ -317,7 +318,7 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
   }
   if (model.correction != kNone) {
     const Correction& correction = corrections_[static_cast<std::size_t>(model.correction)];
-    const Interpolated by = ratio(model.correction, model.rates, work, outer);
+    const Interpolated by = ratio(model.correction, share, work, outer);
     result = {result.value * by.value, result.inside && by.inside, false};
     residual = std::max(residual, correction.residual);
   }

@@ -72,10 +72,9 @@ class MatmulTimes {
   int pool(const KernelTables& tables, const Site& site, const Wanted& wanted, Relation relation,
            bool on_grid, int grid);
   void measure_grid(GridModel& model, const std::vector<const Measurement*>& rows) const;
-  Interpolated efficiency(const Forward& forward, const ChipRates& rates, const MatmulWork& work,
+  Interpolated efficiency(const Forward& forward, double share, const MatmulWork& work,
                           bool outer) const;
-  Interpolated ratio(int correction, const ChipRates& rates, const MatmulWork& work,
-                     bool outer) const;
+  Interpolated ratio(int correction, double share, const MatmulWork& work, bool outer) const;
 
   std::string generation_;
   std::vector<GridModel> grids_;

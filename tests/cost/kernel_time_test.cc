@@ -136,7 +136,7 @@ TEST_CASE("kernel time: a weight gradient of fp8 blocks has the published rate o
   CHECK(estimate.basis == Basis::Transferred);
 }
 
-TEST_CASE("kernel time: the best shapes of a search elsewhere are met within 12 %") {
+TEST_CASE("kernel time: the best of thousands of shapes elsewhere is approached by 80 to 105 %") {
   const KernelTables tables = published_tables();
   struct Best {
     const char* chip;
@@ -153,8 +153,9 @@ TEST_CASE("kernel time: the best shapes of a search elsewhere are met within 12 
     const MatmulShape& s = best.shape;
     const double flops = 2 * s.m.expected * static_cast<double>(s.n * s.k);
     INFO(best.chip);
-    CHECK(tflops(flops, times.matmul(best.recipe, kForward, s).time) ==
-          Approx(best.tflops).epsilon(0.12));
+    const double share = tflops(flops, times.matmul(best.recipe, kForward, s).time) / best.tflops;
+    CHECK(share > 0.8);
+    CHECK(share < 1.05);
   }
 }
 
