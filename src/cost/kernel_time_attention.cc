@@ -44,7 +44,8 @@ void AttentionTimes::build(const KernelTables& tables, const Site& site, bool fo
   Model& model = models_[forward ? 1 : 0];
   if (!generation.empty() && pool(tables, site, forward, generation, Relation::Own))
     model.relation = Relation::Own;
-  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture, Relation::Any}) {
+  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture,
+                            Relation::LikeElsewhere, Relation::Any}) {
     if (model.efficiencies.size() >= kEnough) break;
     const bool first = model.efficiencies.empty();
     if (pool(tables, site, forward, "", relation) && first) model.relation = relation;
@@ -97,7 +98,7 @@ Estimate AttentionTimes::time(Recipe recipe, Direction direction,
   Basis basis = basis_of(model.relation);
   if (basis == Basis::Interpolated && !result.inside) basis = Basis::Transferred;
   if (wide) basis = Basis::Roofline;
-  return {floor / result.value, basis, error_of(basis, model.residual)};
+  return {floor / result.value, basis, error_of(basis, model.residual, model.relation)};
 }
 
 }  // namespace narrows

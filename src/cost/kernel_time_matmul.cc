@@ -184,9 +184,10 @@ int MatmulTimes::forward_of(const KernelTables& tables, const Site& site, Recipe
   if (forward.grid != kNone) {
     const std::string usual;
     for (const std::string& generation : {generation_, usual}) {
-      for (Relation relation : {Relation::Own, Relation::Library, Relation::Like}) {
+      for (Relation relation :
+           {Relation::Own, Relation::Library, Relation::Like, Relation::LikeElsewhere}) {
         if (forward.correction != kNone) break;
-        if (relation == Relation::Like && forward.relation <= Relation::Like) break;
+        if (relation > Relation::Library && forward.relation == Relation::Own) break;
         const Wanted wanted{recipe, Direction::Forward, false, generation};
         forward.correction = pool(tables, site, wanted, relation, true, forward.grid);
       }
@@ -229,7 +230,7 @@ int MatmulTimes::pool(const KernelTables& tables, const Site& site, const Wanted
     if (ratios.size() > 1)
       deviations.push_back(deviation(correction.ratios.at(places[i], i).value, ratios[i]));
   }
-  correction.residual = deviations.empty() ? 0.1 : median(std::move(deviations));
+  correction.residual = deviations.empty() ? 0.15 : median(std::move(deviations));
   corrections_.push_back(std::move(correction));
   return static_cast<int>(corrections_.size()) - 1;
 }
@@ -254,7 +255,7 @@ int MatmulTimes::direction_correction(const KernelTables& tables, const Site& si
     return kNone;
   };
   const std::initializer_list<Relation> near{Relation::Own, Relation::Library, Relation::Like,
-                                             Relation::Architecture};
+                                             Relation::Architecture, Relation::LikeElsewhere};
   int found = generation_.empty() ? kNone : search(generation_, recipe, near);
   if (found == kNone) found = search("", recipe, near);
   if (found == kNone && recipe != Recipe::Bf16) found = search("", Recipe::Bf16, near);
@@ -309,11 +310,15 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
   const bool outer = direction == Direction::WeightGrad;
   Interpolated result = efficiency(forward, share, work, outer);
   Basis basis = basis_of(forward.relation);
+  Relation far = forward.relation;
   double residual = grids_[static_cast<std::size_t>(forward.grid)].residual;
   if (result.on_curve) residual *= 0.5;
   if (forward.correction != kNone) {
     const Correction& correction = corrections_[static_cast<std::size_t>(forward.correction)];
-    if (correction.relation <= Relation::Library) basis = Basis::Interpolated;
+    if (correction.relation <= Relation::Library) {
+      basis = Basis::Interpolated;
+      far = correction.relation;
+    }
     residual = correction.residual;
   }
   if (model.correction != kNone) {
@@ -324,7 +329,7 @@ Estimate MatmulTimes::time(Recipe recipe, Direction direction, const MatmulShape
   }
   if (basis == Basis::Interpolated && !(model.related && result.inside)) basis = Basis::Transferred;
   if (model.emulated) basis = Basis::Roofline;
-  return {floor / result.value, basis, error_of(basis, residual)};
+  return {floor / result.value, basis, error_of(basis, residual, far)};
 }
 
 }  // namespace narrows

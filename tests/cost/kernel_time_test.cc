@@ -249,6 +249,24 @@ TEST_CASE("kernel time: transfers scale by the limiting peak and say so") {
         Basis::Roofline);
 }
 
+TEST_CASE("kernel time: a relative of another architecture is trusted less") {
+  const KernelTables tables = published_tables();
+  const MatmulShape shape = product(4096, 4096, 7168);
+  Chip chip = measured_chip(tables, "a100-sxm4-80gb");
+  chip.name = "copy";
+  chip.kernels_like = "a100-sxm4-80gb";
+  const Estimate near = KernelTimes(tables, chip).matmul(Recipe::Bf16, kForward, shape);
+  chip.architecture = "davinci";
+  const Estimate far = KernelTimes(tables, chip).matmul(Recipe::Bf16, kForward, shape);
+  CHECK(near.basis == Basis::Transferred);
+  CHECK(far.basis == Basis::Transferred);
+  CHECK(far.time == near.time);
+  CHECK(far.error > near.error + 0.15);
+  // A variant of an architecture is of it.
+  chip.architecture = "ampere-refresh";
+  CHECK(KernelTimes(tables, chip).matmul(Recipe::Bf16, kForward, shape).error == near.error);
+}
+
 TEST_CASE(
     "kernel time: attention costs half when causal, less in a window, and its backward more") {
   const KernelTables tables = published_tables();
