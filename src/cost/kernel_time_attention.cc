@@ -88,8 +88,10 @@ Estimate AttentionTimes::time(Recipe recipe, Direction direction,
                               const AttentionShape& shape) const {
   const Model& model = models_[direction == Direction::Forward ? 1 : 0];
   const bool wide = recipe == Recipe::F32;
+  AttentionShape measured = shape;
+  measured.kv_heads = shape.heads;  // grouping of keys and values changes traffic only
   for (const Exact& exact : model.exact) {
-    if (exact.shape == shape && !wide)
+    if (exact.shape == measured && !wide)
       return {exact.time, Basis::Measured, error_of(Basis::Measured, 0)};
   }
   const Seconds floor = attention_floor(wide ? wide_ : rates_, direction, shape);

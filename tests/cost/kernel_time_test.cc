@@ -285,6 +285,17 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("kernel time: fewer key-value heads do the same arithmetic") {
+  const KernelTables tables = published_tables();
+  const KernelTimes times(tables, measured_chip(tables, "h100-sxm5"));
+  AttentionShape grouped = causal(64, 8192, 128);
+  grouped.kv_heads = 8;
+  for (Direction direction : {kForward, kInputGrad}) {
+    CHECK(times.attention(Recipe::Bf16, direction, grouped).time ==
+          times.attention(Recipe::Bf16, direction, causal(64, 8192, 128)).time);
+  }
+}
+
 TEST_CASE("kernel time: latent attention has cuDNN's published rates") {
   const KernelTables tables = published_tables();
   const KernelTimes times(tables, measured_chip(tables, "h800-sxm5", "h100-sxm5"));
