@@ -17,7 +17,7 @@ constexpr double kSame = 1e-9;    // squared distance below which two places are
 constexpr double kSoften = 0.25;  // squared distance (octaves) at which a curve's weight has halved
 constexpr double kRidge = 1.0;    // weight of the wish for no slope
 constexpr double kBeyond = 0.1;   // a plane may leave the neighbours' range by this share
-constexpr double kScatterSoften = 0.1;
+constexpr double kScatterSoften = 0.2;
 
 // A plane a + b dy + c dz by weighted least squares; returns a.
 class Plane {
@@ -147,12 +147,17 @@ Interpolated Grid::at(double x, double y, double z, std::size_t without) const {
   return {std::clamp(plane.at_origin(), low * (1 - kBeyond), high * (1 + kBeyond)), inside, false};
 }
 
+void Scatter::add(const Place& place, double value) {
+  for (std::size_t axis = 0; axis < place.size(); ++axis) {
+    least_[axis] = points_.empty() ? place[axis] : std::min(least_[axis], place[axis]);
+    most_[axis] = points_.empty() ? place[axis] : std::max(most_[axis], place[axis]);
+  }
+  points_.push_back({place, value});
+}
+
 Interpolated Scatter::at(const Place& place, std::size_t without) const {
   double weights = 0;
   double sum = 0;
-  Place least = place;
-  Place most = place;
-  bool first = true;
   for (std::size_t i = 0; i < points_.size(); ++i) {
     if (i == without) continue;
     const Point& point = points_[i];
@@ -160,19 +165,16 @@ Interpolated Scatter::at(const Place& place, std::size_t without) const {
     for (std::size_t axis = 0; axis < place.size(); ++axis) {
       const double d = point.place[axis] - place[axis];
       distance2 += d * d;
-      least[axis] = first ? point.place[axis] : std::min(least[axis], point.place[axis]);
-      most[axis] = first ? point.place[axis] : std::max(most[axis], point.place[axis]);
     }
-    first = false;
     if (distance2 < kSame) return {point.value, true, true};
     const double closeness = 1 / (distance2 + kScatterSoften);
     weights += closeness * closeness;
     sum += closeness * closeness * point.value;
   }
-  if (first) return {};
+  if (weights <= 0) return {};
   bool inside = true;
   for (std::size_t axis = 0; axis < place.size(); ++axis) {
-    inside = inside && place[axis] >= least[axis] && place[axis] <= most[axis];
+    inside = inside && place[axis] >= least_[axis] && place[axis] <= most_[axis];
   }
   return {sum / weights, inside, false};
 }

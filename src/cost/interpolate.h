@@ -66,7 +66,7 @@ class Scatter {
  public:
   using Place = std::array<double, 4>;
 
-  void add(const Place& place, double value) { points_.push_back({place, value}); }
+  void add(const Place& place, double value);
   bool empty() const { return points_.empty(); }
   std::size_t size() const { return points_.size(); }
   // The value at a place; 1 without points. `without` leaves out one point by its index in the
@@ -80,6 +80,7 @@ class Scatter {
     double value;
   };
   std::vector<Point> points_;
+  Place least_{}, most_{};
 };
 
 }  // namespace narrows

@@ -10,14 +10,15 @@ namespace {
 // widths.
 constexpr std::size_t kEnough = 8;
 
-Scatter::Place place_of(const AttentionShape& shape) {
+Scatter::Place place_of(const AttentionShape& shape, double multiprocessors) {
   const double length = attended_keys(shape) * (shape.causal ? 2 : 1);
   const double queries = static_cast<double>(std::max<std::int64_t>(shape.queries, 1));
-  // 128 queries of a head are one unit of work: enough of them fill the chip, and more change
+  // 128 queries of a head are one block of work: enough of them fill the chip, and more change
   // little.
-  const double units = std::min(std::max(shape.batch * shape.heads * queries / 128, 1.0), 4096.0);
+  const double blocks = shape.batch * shape.heads * queries / 128;
+  const double each = std::clamp(blocks / std::max(multiprocessors, 1.0), 0.25, 32.0);
   return {log2_of(length), 1.5 * log2_of(std::max(shape.qk_dim + shape.v_dim, 1)),
-          0.7 * log2_of(units), shape.causal ? 0.7 : 0.0};
+          0.7 * log2_of(each), shape.causal ? 0.7 : 0.0};
 }
 
 double deviation(double a, double b) { return a < b ? b / a - 1 : a / b - 1; }
@@ -43,7 +44,8 @@ void AttentionTimes::build(const KernelTables& tables, const Site& site, bool fo
   Model& model = models_[forward ? 1 : 0];
   if (!generation.empty() && pool(tables, site, forward, generation, Relation::Own))
     model.relation = Relation::Own;
-  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture, Relation::Any}) {
+  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture,
+                            Relation::LikeElsewhere, Relation::Any}) {
     if (model.efficiencies.size() >= kEnough) break;
     const bool first = model.efficiencies.empty();
     if (pool(tables, site, forward, "", relation) && first) model.relation = relation;
@@ -63,7 +65,7 @@ bool AttentionTimes::pool(const KernelTables& tables, const Site& site, bool for
     const double all = chip.multiprocessors;
     const double used = row.multiprocessors > 0 ? row.multiprocessors : all;
     const ChipRates rates{used / all * chip.bf16, chip.bandwidth, used};
-    places.push_back(place_of(row.attention));
+    places.push_back(place_of(row.attention, all));
     values.push_back(attention_floor(rates, row.direction, row.attention) / row.time);
     model.efficiencies.add(places.back(), values.back());
     if (relation == Relation::Own && row.multiprocessors == 0)
@@ -86,17 +88,19 @@ Estimate AttentionTimes::time(Recipe recipe, Direction direction,
                               const AttentionShape& shape) const {
   const Model& model = models_[direction == Direction::Forward ? 1 : 0];
   const bool wide = recipe == Recipe::F32;
+  AttentionShape measured = shape;
+  measured.kv_heads = shape.heads;  // grouping of keys and values changes traffic only
   for (const Exact& exact : model.exact) {
-    if (exact.shape == shape && !wide)
+    if (exact.shape == measured && !wide)
       return {exact.time, Basis::Measured, error_of(Basis::Measured, 0)};
   }
   const Seconds floor = attention_floor(wide ? wide_ : rates_, direction, shape);
   if (model.efficiencies.empty()) return {floor / 0.5, Basis::Roofline, 0.5};
-  const Interpolated result = model.efficiencies.at(place_of(shape));
+  const Interpolated result = model.efficiencies.at(place_of(shape, rates_.multiprocessors));
   Basis basis = basis_of(model.relation);
   if (basis == Basis::Interpolated && !result.inside) basis = Basis::Transferred;
   if (wide) basis = Basis::Roofline;
-  return {floor / result.value, basis, error_of(basis, model.residual)};
+  return {floor / result.value, basis, error_of(basis, model.residual, model.relation)};
 }
 
 }  // namespace narrows

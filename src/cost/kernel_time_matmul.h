@@ -31,6 +31,7 @@ class MatmulTimes {
     Scatter ratios;
     Relation relation = Relation::Any;
     double residual = 0;
+    double least_share = 1;  // the least arithmetic share of its rows
   };
   // What a dense forward matmul of a site is made from.
   struct Forward {
@@ -70,9 +71,10 @@ class MatmulTimes {
                            Direction direction, bool grouped);
   int pool(const KernelTables& tables, const Site& site, const Wanted& wanted, Relation relation,
            bool on_grid, int grid);
-  void measure_grid(GridModel& model, const ChipRates& rates,
-                    const std::vector<const Measurement*>& rows) const;
-  Interpolated efficiency(const Forward& forward, const MatmulWork& work, bool outer) const;
+  void measure_grid(GridModel& model, const std::vector<const Measurement*>& rows) const;
+  Interpolated efficiency(const Forward& forward, double share, const MatmulWork& work,
+                          bool outer) const;
+  Interpolated ratio(int correction, double share, const MatmulWork& work, bool outer) const;
 
   std::string generation_;
   std::vector<GridModel> grids_;

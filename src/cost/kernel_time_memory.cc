@@ -59,7 +59,8 @@ MemoryTimes::MemoryTimes(const KernelTables& tables, const Chip& chip) {
 void MemoryTimes::build(const KernelTables& tables, const Site& site, OpKind kind) {
   const Class wanted = class_of(kind);
   Model& model = models_[static_cast<std::size_t>(kind)];
-  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture, Relation::Any}) {
+  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture,
+                            Relation::LikeElsewhere, Relation::Any}) {
     if (!model.efficiencies.empty()) break;
     pool(tables, site, wanted.name, relation, model);
     // A share of bandwidth carries over better than a shape's efficiency does: other chips are

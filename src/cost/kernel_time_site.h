@@ -20,13 +20,22 @@ struct Site {
   FlopRate bf16;
 };
 
-enum class Relation { Own, Library, Like, Architecture, Any };
+// LikeElsewhere: the relative named is of another architecture.
+enum class Relation { Own, Library, Like, Architecture, LikeElsewhere, Any };
+
+// "blackwell-ultra" is a blackwell.
+inline std::string family_of(const std::string& architecture) {
+  return architecture.substr(0, architecture.find('-'));
+}
 
 inline Site site_of(const Chip& chip) {
   const double multiprocessors = chip.multiprocessors ? chip.multiprocessors->value : 0;
-  return {chip.name,         chip.kernels_like,
-          chip.architecture, chip.memory_bandwidth.value,
-          multiprocessors,   matmul_peak(Recipe::Bf16, chip)};
+  return {chip.name,
+          chip.kernels_like,
+          family_of(chip.architecture),
+          chip.memory_bandwidth.value,
+          multiprocessors,
+          matmul_peak(Recipe::Bf16, chip)};
 }
 
 inline Site site_of(const MeasuredChip& chip) {
@@ -36,9 +45,10 @@ inline Site site_of(const MeasuredChip& chip) {
 // The nearest relation that the site has to the chip of a row.
 inline Relation relation(const Site& site, const MeasuredChip& chip, bool library) {
   if (chip.name == site.name) return Relation::Own;
-  if (library && chip.architecture == site.architecture) return Relation::Library;
-  if (chip.name == site.like) return Relation::Like;
-  return chip.architecture == site.architecture ? Relation::Architecture : Relation::Any;
+  const bool same = chip.architecture == site.architecture;
+  if (library && same) return Relation::Library;
+  if (chip.name == site.like) return same ? Relation::Like : Relation::LikeElsewhere;
+  return same ? Relation::Architecture : Relation::Any;
 }
 
 // How unlike two chips are: the product of the ratios of peak and bandwidth, at least 1.
@@ -57,6 +67,7 @@ inline Basis basis_of(Relation relation) {
     case Relation::Library:
     case Relation::Like:
     case Relation::Architecture:
+    case Relation::LikeElsewhere:
       return Basis::Transferred;
     case Relation::Any:
       return Basis::Roofline;
@@ -69,15 +80,15 @@ inline Basis weaker(Basis a, Basis b) { return a < b ? b : a; }
 
 // Expected relative error from the residual of the rows used, and what carrying them over adds: 8 %
 // between chips of one architecture (median between the H100's and H200's grids,
-// kernel_time_test.cc), 25 % across architectures.
-inline double error_of(Basis basis, double residual) {
+// kernel_time_residual_test.cc), 25 % across architectures.
+inline double error_of(Basis basis, double residual, Relation relation = Relation::Own) {
   switch (basis) {
     case Basis::Measured:
       return 0.03;  // two stacks differ by 4 to 5 % with the same library
     case Basis::Interpolated:
       return std::max(residual, 0.03);
     case Basis::Transferred:
-      return residual + 0.08;
+      return residual + (relation >= Relation::LikeElsewhere ? 0.25 : 0.05);
     case Basis::Roofline:
       return residual + 0.25;
   }
