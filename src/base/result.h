@@ -28,18 +28,24 @@ template <typename T>
 using Result = tl::expected<T, Error>;
 using Status = Result<void>;
 
+namespace detail {
+// The message as one line of bounded length: control characters of foreign text are written as \xNN, and what is
+// beyond 500 bytes is cut out of the middle.
+std::string one_line(std::string message);
+}  // namespace detail
+
 // `return invalid("tp=7: ...")` from any function that returns a Result.
 inline tl::unexpected<Error> invalid(std::string message) {
-  return tl::unexpected<Error>(Error{ErrorCode::InvalidInput, std::move(message)});
+  return tl::unexpected<Error>(Error{ErrorCode::InvalidInput, detail::one_line(std::move(message))});
 }
 inline tl::unexpected<Error> not_found(std::string message) {
-  return tl::unexpected<Error>(Error{ErrorCode::NotFound, std::move(message)});
+  return tl::unexpected<Error>(Error{ErrorCode::NotFound, detail::one_line(std::move(message))});
 }
 inline tl::unexpected<Error> io_error(std::string message) {
-  return tl::unexpected<Error>(Error{ErrorCode::Io, std::move(message)});
+  return tl::unexpected<Error>(Error{ErrorCode::Io, detail::one_line(std::move(message))});
 }
 inline tl::unexpected<Error> unsupported(std::string message) {
-  return tl::unexpected<Error>(Error{ErrorCode::Unsupported, std::move(message)});
+  return tl::unexpected<Error>(Error{ErrorCode::Unsupported, detail::one_line(std::move(message))});
 }
 
 namespace detail {
