@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -307,6 +308,11 @@ void Json::write(std::string& out, int depth, bool indent) const {
 }
 
 Result<Json> parse_json(std::string_view text, const std::string& name) {
+  // The parser takes a NUL byte for the end of the text.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
+    return invalid(fmt::format("{}:{}: not valid JSON: a NUL byte; is this a text file?", name, line));
+  }
   Position position;
   TreeBuilder builder(name, position);
   CountingIterator first(text.data(), &position);

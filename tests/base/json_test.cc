@@ -33,6 +33,11 @@ TEST_CASE("json: 200,000 nested brackets are refused, not recursed into") {
   CHECK(complaint(std::string(200000, '[')) == "f.json:1: expected at most 64 levels of nesting, found more");
 }
 
+TEST_CASE("json: a NUL byte is not the end of the text") {
+  CHECK(complaint(std::string("{}\n\0 x", 6)) == "f.json:2: not valid JSON: a NUL byte; is this a text file?");
+  CHECK(complaint("[\"\\u0000\"]").starts_with("accepted"));
+}
+
 TEST_CASE("json: a reader refuses wrong types, ranges and unknown keys with their place") {
   const Json root = *parse_json("{\n  \"rate\": 3350,\n  \"size\": \"-1 GB\",\n  \"layers\": 9e99,\n  \"layesr\": 1\n}", "f.json");
   JsonObject object = *JsonObject::of(root, "f.json");
