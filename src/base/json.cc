@@ -169,7 +169,8 @@ void write_string(std::string& out, std::string_view text) {
 Json::Json(bool value) : kind_(Kind::Bool), bool_(value) {}
 Json::Json(int value) : kind_(Kind::Integer), integer_(value) {}
 Json::Json(std::int64_t value) : kind_(Kind::Integer), integer_(value) {}
-Json::Json(double value) : kind_(Kind::Number), number_(value) { ASSERT(std::isfinite(value)); }
+// Adding 0 turns -0, which would be written as "-0" and read back as the integer 0, into 0.
+Json::Json(double value) : kind_(Kind::Number), number_(value + 0.0) { ASSERT(std::isfinite(value)); }
 Json::Json(const char* value) : kind_(Kind::String), string_(value) {}
 Json::Json(std::string value) : kind_(Kind::String), string_(std::move(value)) {}
 

@@ -33,6 +33,10 @@ TEST_CASE("json: 200,000 nested brackets are refused, not recursed into") {
   CHECK(complaint(std::string(200000, '[')) == "f.json:1: expected at most 64 levels of nesting, found more");
 }
 
+TEST_CASE("json: zero has no sign") {
+  CHECK(complaint("[-0, -0.0, -1e-381]") == "accepted: [0,0,0]");
+}
+
 TEST_CASE("json: a NUL byte is not the end of the text") {
   CHECK(complaint(std::string("{}\n\0 x", 6)) == "f.json:2: not valid JSON: a NUL byte; is this a text file?");
   CHECK(complaint("[\"\\u0000\"]").starts_with("accepted"));
