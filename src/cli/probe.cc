@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   auto lib = ProfileLibrary::open({});
   if(!lib){puts(lib.error().message.c_str());return 1;}
   auto model = load_model(argv[1]); if(!model){puts(model.error().message.c_str());return 1;}
-  auto cluster = lib->cluster(argv[2]); if(!cluster){puts(cluster.error().message.c_str());return 1;}
+  auto cluster = lib->cluster(argv[2], getenv("GPUS")?std::optional<int>(atoi(getenv("GPUS"))):std::nullopt); if(!cluster){puts(cluster.error().message.c_str());return 1;}
   auto sw = find_software(argv[3]); if(!sw){puts(sw.error().message.c_str());return 1;}
   auto pins = parse_pins(argc>4?argv[4]:""); if(!pins){puts(pins.error().message.c_str());return 1;}
   auto tr = default_training(*model);

@@ -15,8 +15,8 @@ HeldTable::HeldTable(const ModelSpec& model, const Strategy& strategy)
     : table_(static_cast<double>(model.vocab) * model.hidden / strategy.tp),
       positions_(static_cast<double>(model.learned_positions) * model.hidden),
       tied_(model.tied_embeddings) {
-  for (int kind = 0; kind < 5; ++kind) {
-    const ItemParameters p = item_parameters(model, static_cast<ItemKind>(kind));
+  for (const ItemKind kind : items_of(model)) {
+    const ItemParameters p = item_parameters(model, kind);
     HeldParameters& held = by_kind_[static_cast<std::size_t>(kind)];
     held.dense = (p.dense - p.replicated) / strategy.tp + p.replicated;
     held.norm = p.norm;

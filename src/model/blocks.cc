@@ -196,10 +196,15 @@ TensorId head_block(const Site& site, TensorId x) {
   const double vocab = static_cast<double>(site.model.vocab) / site.sharding.tp;
   const TensorId logits =
       b.plain_linear("head", normed, static_cast<std::int64_t>(vocab), site.model.hidden);
+  if (b.fusions().loss) {
+    // The fused kernel reads the logits and leaves their gradient in their place.
+    const TensorId loss = b.tensor("loss", site.inside(), 1, Dtype::F32);
+    b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, loss);
+    b.last().input_grad_needs = {logits};
+    return loss;
+  }
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
-  // Fused: logits read once in forward and once, with the gradient written, in backward.
-  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax,
-                 b.fusions().loss ? 0 : 2 * (bytes_expected(b.at(softmax)) / byte));
+  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax, 2 * (bytes_expected(b.at(softmax)) / byte));
   b.last().input_grad_needs = {softmax};
   return softmax;
 }
