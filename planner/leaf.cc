@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/leaf.h"
 
@@ -8,10 +9,12 @@ namespace narrows {
 namespace {
 
 bool folds(ScheduleKind kind) {
-  return kind == ScheduleKind::DualPipe || kind == ScheduleKind::DualPipeV || kind == ScheduleKind::ZbV;
+  return kind == ScheduleKind::DualPipe || kind == ScheduleKind::DualPipeV ||
+         kind == ScheduleKind::ZbV;
 }
 
-// What an item weighs in the partition: a pair with its like where the schedule overlaps, else all its passes.
+// What an item weighs in the partition: a pair with its like where the schedule overlaps, else all
+// its passes.
 std::vector<Tick> weights_of(const StepCost& cost, bool paired) {
   std::vector<Tick> weights;
   for (int i = 0; i < static_cast<int>(cost.items().size()); ++i) {
@@ -21,15 +24,20 @@ std::vector<Tick> weights_of(const StepCost& cost, bool paired) {
   return weights;
 }
 
-bool pairs(ScheduleKind kind) { return kind == ScheduleKind::DualPipe || kind == ScheduleKind::DualPipeV; }
+bool pairs(ScheduleKind kind) {
+  return kind == ScheduleKind::DualPipe || kind == ScheduleKind::DualPipeV;
+}
 
 }  // namespace
 
 LeafEvaluator::LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts)
-    : job_(job), blocks_(job.model, job.cluster, job.software, job.training.routing, kernels, counts), items_(blocks_) {}
+    : job_(job),
+      blocks_(job.model, job.cluster, job.software, job.training.routing, kernels, counts),
+      items_(blocks_) {}
 
 const LayoutCost& LeafEvaluator::layout(const Strategy& strategy) {
-  const BlockLayout key = block_layout(strategy, job_.training.sequence, Grid(strategy), job_.cluster);
+  const BlockLayout key =
+      block_layout(strategy, job_.training.sequence, Grid(strategy), job_.cluster);
   const auto found = layouts_.find(key);
   if (found != layouts_.end()) return found->second;
   return layouts_.emplace(key, layout_cost(key, items_)).first->second;
@@ -40,10 +48,12 @@ StageRuns LeafEvaluator::partition(const StepCost& cost, const LayoutCost& share
   const int stages = stages_of(s);
   const auto compute = [&] {
     const std::vector<Tick> weights = weights_of(cost, pairs(s.schedule));
-    return runs_from_cuts(folds(s.schedule) ? folded_partition(weights, stages) : min_max_partition(weights, stages));
+    return runs_from_cuts(folds(s.schedule) ? folded_partition(weights, stages)
+                                            : min_max_partition(weights, stages));
   };
   if (s.zero == 3) return compute();  // FSDP's gathers change the weights
-  // Weights depend on pairing, cuts on folding; the schedules that pair are those that fold, but for ZB-V.
+  // Weights depend on pairing, cuts on folding; the schedules that pair are those that fold, but
+  // for ZB-V.
   const auto key = std::tuple(&shared, pairs(s.schedule) ? -stages : stages, folds(s.schedule));
   const auto found = partitions_.find(key);
   if (found != partitions_.end()) return found->second;
@@ -54,23 +64,27 @@ LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy) {
   const LayoutCost& shared = layout(strategy);
   const StepCost cost(strategy, shared, items_);
   const StageRuns runs = partition(cost, shared);
-  const ScheduleProfile* profile = profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
-                                                 static_cast<int>(strategy.micro_batches));
+  const ScheduleProfile* profile =
+      profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
+                    static_cast<int>(strategy.micro_batches));
   ASSERT(profile != nullptr);
   const LiveBytes live = live_bytes_of(cost, profile->shape, runs);
   static const std::vector<std::vector<Bytes>> kNoPairs;
   Verdict verdict;
   for (int rank = 0; rank < strategy.pp; ++rank) {
     const auto r = static_cast<std::size_t>(rank);
-    const Bytes peak = live_peak(profile->ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
-    const RankMemory memory = rank_memory(cost, held_by_rank(cost, profile->shape, runs, rank), peak, job_.software);
+    const Bytes peak =
+        live_peak(profile->ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
+    const RankMemory memory =
+        rank_memory(cost, held_by_rank(cost, profile->shape, runs, rank), peak, job_.software);
     if (rank == 0 || total(memory) > verdict.memory) {
       verdict.memory = total(memory);
       verdict.fullest_rank = rank;
       verdict.needed = memory;
     }
   }
-  verdict.bound = lower_bound(*profile, durations_of(cost, profile->shape, runs, job_.software.blocking_p2p));
+  verdict.bound =
+      lower_bound(*profile, durations_of(cost, profile->shape, runs, job_.software.blocking_p2p));
   return verdict;
 }
 
@@ -78,8 +92,9 @@ Tick LeafEvaluator::full_bound(const Strategy& strategy, Tick bound) {
   const LayoutCost& shared = layout(strategy);
   const StepCost cost(strategy, shared, items_);
   const StageRuns runs = partition(cost, shared);
-  const ScheduleProfile* profile = profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
-                                                 static_cast<int>(strategy.micro_batches));
+  const ScheduleProfile* profile =
+      profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
+                    static_cast<int>(strategy.micro_batches));
   const TailCost tail = slowest_tail(cost, profile->shape, runs);
   return bound + round_up(tail.reduce) + round_up(tail.optimizer) + round_up(tail.gather) +
          round_up(job_.software.step_overhead);

@@ -1,5 +1,5 @@
-// One strategy at a time, cheaply: its partition, its durations, an exact memory verdict and an admissible bound; and its
-// simulation. Holds the caches that strategies share; one per thread.
+// One strategy at a time, cheaply: its partition, its durations, an exact memory verdict and an
+// admissible bound; and its simulation. Holds the caches that strategies share; one per thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,13 +18,14 @@ class LeafEvaluator {
   LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts);
 
   struct Verdict {
-    Tick bound;             // on the makespan, without what follows the pipeline
-    Bytes memory;           // of the fullest rank
+    Tick bound;    // on the makespan, without what follows the pipeline
+    Bytes memory;  // of the fullest rank
     int fullest_rank = 0;
-    RankMemory needed;      // of that rank
+    RankMemory needed;  // of that rank
   };
   Verdict judge(const Strategy& strategy);
-  // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds unchanged.
+  // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds
+  // unchanged.
   Tick full_bound(const Strategy& strategy, Tick bound);
   Candidate simulate(const Strategy& strategy);
   // With the given runs of items instead of the partition: a plan file's own.

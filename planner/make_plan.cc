@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/make_plan.h"
 
@@ -16,7 +17,8 @@ BasisShares shares_of(const std::array<Seconds, kBases>& by_basis) {
   for (const Seconds t : by_basis) all += t;
   if (!(all > Seconds())) return {};
   const auto share = [&](Basis basis) { return by_basis[static_cast<std::size_t>(basis)] / all; };
-  return {share(Basis::Measured), share(Basis::Interpolated), share(Basis::Transferred), share(Basis::Roofline)};
+  return {share(Basis::Measured), share(Basis::Interpolated), share(Basis::Transferred),
+          share(Basis::Roofline)};
 }
 
 }  // namespace
@@ -32,9 +34,11 @@ Forecast forecast_of(const Job& job, const Candidate& candidate, const ForecastO
   const double half = std::min(0.9, kNinetyPercent * p.relative_error);
   f.step_low = (1 - half) * f.step;
   f.step_high = (1 + half) * f.step;
-  const double tokens = static_cast<double>(job.training.sequence) * static_cast<double>(job.training.global_batch);
+  const double tokens =
+      static_cast<double>(job.training.sequence) * static_cast<double>(job.training.global_batch);
   f.tokens_per_second_per_gpu = tokens / (f.step / sec) / job.cluster.gpus;
-  const Flops per_token = training_flops_per_token(job.model, job.training.sequence, options.convention);
+  const Flops per_token =
+      training_flops_per_token(job.model, job.training.sequence, options.convention);
   f.model_tflops_per_gpu = f.tokens_per_second_per_gpu * (per_token / TFLOP);
   f.flops_convention = to_string(options.convention);
   const Result<FlopRate> peak = peak_rate(job.cluster.chip, "bf16");
@@ -64,7 +68,8 @@ Plan plan_of(const Job& job, const Candidate& candidate, const ForecastOptions& 
   plan.training = job.training;
   plan.strategy = candidate.strategy;
   std::vector<Chunk> chunks;
-  for (const StepCost::Run& run : candidate.runs) chunks.push_back({run.first, run.last, candidate.strategy.recompute});
+  for (const StepCost::Run& run : candidate.runs)
+    chunks.push_back({run.first, run.last, candidate.strategy.recompute});
   plan.stages = stages_from(candidate.strategy, chunks);
   plan.forecast = forecast_of(job, candidate, options);
   for (std::size_t rank = 0; rank < plan.stages.size(); ++rank) {

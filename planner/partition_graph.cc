@@ -1,12 +1,11 @@
-// Partitions as shortest paths on layered graphs, where the length of a path is its longest edge (Boost.Graph's
-// dag_shortest_paths with max as the way to combine).
+// Partitions as shortest paths on layered graphs, where the length of a path is its longest edge
+// (Boost.Graph's dag_shortest_paths with max as the way to combine).
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <limits>
-#include <map>
-
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/dag_shortest_paths.hpp>
+#include <limits>
+#include <map>
 
 #include "base/result.h"
 #include "planner/partition.h"
@@ -15,8 +14,9 @@ namespace narrows {
 namespace {
 
 using Weight = std::int64_t;
-using LayeredGraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS, boost::no_property,
-                                           boost::property<boost::edge_weight_t, Weight>>;
+using LayeredGraph =
+    boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS, boost::no_property,
+                          boost::property<boost::edge_weight_t, Weight>>;
 using Vertex = LayeredGraph::vertex_descriptor;
 
 std::vector<Weight> prefix_sums(const std::vector<Tick>& work) {
@@ -47,7 +47,9 @@ Paths bottleneck_paths(const LayeredGraph& graph, Vertex source) {
 Tick bottleneck_by_shortest_path(const std::vector<Tick>& work, int stages) {
   const int items = static_cast<int>(work.size());
   const std::vector<Weight> sums = prefix_sums(work);
-  const auto vertex = [&](int stage, int item) { return static_cast<Vertex>(stage * (items + 1) + item); };
+  const auto vertex = [&](int stage, int item) {
+    return static_cast<Vertex>(stage * (items + 1) + item);
+  };
   LayeredGraph graph(static_cast<std::size_t>((stages + 1) * (items + 1)));
   for (int stage = 0; stage < stages; ++stage) {
     for (int from = stage; from < items; ++from) {
@@ -62,18 +64,22 @@ Tick bottleneck_by_shortest_path(const std::vector<Tick>& work, int stages) {
 
 namespace {
 
-// The graph of folded partitions. Vertex (i, j) of layer k: ranks 0 … k-1 have taken items [0, i) and [j, items); an edge
-// gives rank k its two runs. The innermost rank takes what is left.
+// The graph of folded partitions. Vertex (i, j) of layer k: ranks 0 … k-1 have taken items [0, i)
+// and [j, items); an edge gives rank k its two runs. The innermost rank takes what is left.
 class FoldedGraph {
  public:
-  FoldedGraph(const std::vector<Tick>& work, int ranks) : sums_(prefix_sums(work)), items_(static_cast<int>(work.size())), ranks_(ranks) {
+  FoldedGraph(const std::vector<Tick>& work, int ranks)
+      : sums_(prefix_sums(work)), items_(static_cast<int>(work.size())), ranks_(ranks) {
     places_ = {{0, items_}, {-1, -1}};
     build(feasible_limit(work));
   }
 
   Cuts best() {
-    // First the slowest rank, then among the best the longest single run: even stages fill the pipeline sooner.
-    const Weight slowest = solve([](const Edge& e) { return e.rank; }, std::numeric_limits<Weight>::max()).length[kSink];
+    // First the slowest rank, then among the best the longest single run: even stages fill the
+    // pipeline sooner.
+    const Weight slowest =
+        solve([](const Edge& e) { return e.rank; }, std::numeric_limits<Weight>::max())
+            .length[kSink];
     const Paths paths = solve([](const Edge& e) { return e.longest; }, slowest);
     Cuts first, second;
     Vertex at = paths.before[kSink];
@@ -97,7 +103,9 @@ class FoldedGraph {
     Weight longest;  // the longer of them
   };
 
-  Weight sum(int from, int to) const { return sums_[static_cast<std::size_t>(to)] - sums_[static_cast<std::size_t>(from)]; }
+  Weight sum(int from, int to) const {
+    return sums_[static_cast<std::size_t>(to)] - sums_[static_cast<std::size_t>(from)];
+  }
   // Where the innermost rank's run is cut in two: as evenly as possible.
   int middle(int i, int j) const {
     int best = i + 1;

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/schedule_profile.h"
 
@@ -15,7 +16,8 @@ struct Place {
   int stage = 0;
 };
 std::vector<std::vector<Place>> places_of(const Schedule& schedule) {
-  std::vector<std::vector<Place>> places(at(schedule.ranks), std::vector<Place>(at(schedule.chunks_per_rank)));
+  std::vector<std::vector<Place>> places(at(schedule.ranks),
+                                         std::vector<Place>(at(schedule.chunks_per_rank)));
   for (std::size_t route = 0; route < schedule.routes.size(); ++route) {
     for (std::size_t stage = 0; stage < schedule.routes[route].size(); ++stage) {
       const ChunkRef ref = schedule.routes[route][stage];
@@ -34,7 +36,8 @@ bool dominates(const LiveState& a, const LiveState& b) {
     }
     return true;
   };
-  return covers(a.until_input, b.until_input) && covers(a.until_weight, b.until_weight) && covers(a.handed, b.handed);
+  return covers(a.until_input, b.until_input) && covers(a.until_weight, b.until_weight) &&
+         covers(a.handed, b.handed);
 }
 
 void keep_front(std::vector<LiveState>& front, const LiveState& state) {
@@ -48,7 +51,8 @@ void keep_front(std::vector<LiveState>& front, const LiveState& state) {
 // Replays a rank's program, counting.
 class Walk {
  public:
-  Walk(int chunks, const std::vector<Place>& places) : chunks_(chunks), places_(places), last_(at(chunks)) {
+  Walk(int chunks, const std::vector<Place>& places)
+      : chunks_(chunks), places_(places), last_(at(chunks)) {
     count_.alone.assign(at(4 * chunks), 0);
     count_.pairs.assign(at(chunks * chunks), 0);
     now_.until_input.assign(at(chunks), 0);
@@ -62,10 +66,13 @@ class Walk {
       ++now_.until_weight[c];
     }
     if (what.action == Action::InputGrad) ++now_.handed[c];
-    now_.running = {what.action, what.chunk, 0, what.back_chunk, what.action == Action::Pair ? 0 : -1};
+    now_.running = {what.action, what.chunk, 0, what.back_chunk,
+                    what.action == Action::Pair ? 0 : -1};
     keep_front(front_, now_);
     switch (what.action) {
-      case Action::Forward: ++count_.alone[4 * c]; break;
+      case Action::Forward:
+        ++count_.alone[4 * c];
+        break;
       case Action::InputGrad:
         ++count_.alone[4 * c + 1];
         --now_.until_input[c];
@@ -125,7 +132,8 @@ std::int64_t work(const WorkCount& count, const Durations& d, std::size_t rank) 
   }
   if (d.pair.empty()) return sum;
   for (std::size_t a = 0; a < chunks; ++a) {
-    for (std::size_t b = 0; b < chunks; ++b) sum += count.pairs[a * chunks + b] * d.pair[rank][a][b].ns;
+    for (std::size_t b = 0; b < chunks; ++b)
+      sum += count.pairs[a * chunks + b] * d.pair[rank][a][b].ns;
   }
   return sum;
 }
@@ -160,11 +168,21 @@ Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
     }
     const ChunkBytes& chunk = chunks[at(state.running.chunk)];
     switch (state.running.action) {
-      case Action::Forward: held += chunk.forward; break;
-      case Action::InputGrad: held += chunk.input_grad; break;
-      case Action::WeightGrad: held += chunk.weight_grad; break;
-      case Action::Backward: held += chunk.backward; break;
-      case Action::Pair: held += pairs[at(state.running.chunk)][at(state.running.back_chunk)]; break;
+      case Action::Forward:
+        held += chunk.forward;
+        break;
+      case Action::InputGrad:
+        held += chunk.input_grad;
+        break;
+      case Action::WeightGrad:
+        held += chunk.weight_grad;
+        break;
+      case Action::Backward:
+        held += chunk.backward;
+        break;
+      case Action::Pair:
+        held += pairs[at(state.running.chunk)][at(state.running.back_chunk)];
+        break;
     }
     peak = max(peak, held);
   }
@@ -175,8 +193,9 @@ Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
   const Schedule& shape = profile.shape;
   const std::size_t routes = shape.routes.size();
   const std::size_t stages = shape.routes.front().size();
-  // Until the first micro-batch can reach a stage, and from a stage's gradient to the very end: a gradient passes each
-  // earlier stage by at least its I (or the whole backward, where the schedule never splits it).
+  // Until the first micro-batch can reach a stage, and from a stage's gradient to the very end: a
+  // gradient passes each earlier stage by at least its I (or the whole backward, where the schedule
+  // never splits it).
   const bool fused = shape.kind == ScheduleKind::GPipe || shape.kind == ScheduleKind::OneFOneB ||
                      shape.kind == ScheduleKind::Interleaved;
   std::vector<std::int64_t> arrive(routes * stages), drain(routes * stages);
@@ -185,8 +204,10 @@ Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
       const ChunkRef before = shape.routes[route][s - 1], here = shape.routes[route][s];
       const ChunkTimes& t = d.chunk[at(before.rank)][at(before.chunk)];
       const bool remote = before.rank != here.rank;
-      const std::int64_t out = remote && !d.forward_send.empty() ? d.forward_send[route][s - 1].ns : 0;
-      const std::int64_t back = remote && !d.backward_send.empty() ? d.backward_send[route][s - 1].ns : 0;
+      const std::int64_t out =
+          remote && !d.forward_send.empty() ? d.forward_send[route][s - 1].ns : 0;
+      const std::int64_t back =
+          remote && !d.backward_send.empty() ? d.backward_send[route][s - 1].ns : 0;
       arrive[route * stages + s] = arrive[route * stages + s - 1] + t.forward.ns + out;
       const std::int64_t pass = fused ? t.backward.ns : std::min(t.input_grad.ns, t.backward.ns);
       drain[route * stages + s] = drain[route * stages + s - 1] + pass + back;
@@ -197,14 +218,16 @@ Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
     const RankProfile& r = profile.ranks[rank];
     const std::int64_t start = arrive[at(r.first_route) * stages + at(r.first_stage)];
     for (const Checkpoint& point : r.checkpoints) {
-      const std::int64_t after = point.stage > 0 ? drain[at(point.route) * stages + at(point.stage)] : 0;
+      const std::int64_t after =
+          point.stage > 0 ? drain[at(point.route) * stages + at(point.stage)] : 0;
       bound = std::max(bound, start + work(point.done, d, rank) + after);
     }
   }
   return {bound};
 }
 
-const ScheduleProfile* ScheduleProfiles::get(ScheduleKind kind, int ranks, int chunks_per_rank, int micro_batches) {
+const ScheduleProfile* ScheduleProfiles::get(ScheduleKind kind, int ranks, int chunks_per_rank,
+                                             int micro_batches) {
   const auto key = std::tuple(kind, ranks, chunks_per_rank, micro_batches);
   const auto found = known_.find(key);
   if (found != known_.end()) return &found->second;

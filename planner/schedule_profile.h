@@ -1,7 +1,7 @@
-// What a bound and a memory verdict need of a schedule, without its instructions: how much work a rank has done when it
-// finishes the backward of a stage for the last time, and the combinations of live micro-batches that can be the
-// fullest. Made once per (schedule, ranks, chunks, micro-batches); long schedules repeat, so theirs are extended from
-// shorter ones.
+// What a bound and a memory verdict need of a schedule, without its instructions: how much work a
+// rank has done when it finishes the backward of a stage for the last time, and the combinations of
+// live micro-batches that can be the fullest. Made once per (schedule, ranks, chunks,
+// micro-batches); long schedules repeat, so theirs are extended from shorter ones.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,7 +18,8 @@
 
 namespace narrows {
 
-// How often a rank runs each kind of instruction, up to some point: per chunk F, I, W, B; per ordered pair of chunks FB.
+// How often a rank runs each kind of instruction, up to some point: per chunk F, I, W, B; per
+// ordered pair of chunks FB.
 struct WorkCount {
   std::vector<std::int64_t> alone;  // chunk * 4 + {F, I, W, B}
   std::vector<std::int64_t> pairs;  // forward chunk * chunks + backward chunk
@@ -57,10 +58,12 @@ struct ScheduleProfile {
 ScheduleProfile profile_of(const Schedule& schedule);
 
 // Bytes that a rank keeps at its fullest: equal to live_peaks.
-Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks, const std::vector<std::vector<Bytes>>& pairs);
+Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
+                const std::vector<std::vector<Bytes>>& pairs);
 
-// A time that no playing of the schedule with these durations is below: on each rank, what must happen before its first
-// instruction, its own work, and what the last gradient still has to pass. Sends count where they must happen.
+// A time that no playing of the schedule with these durations is below: on each rank, what must
+// happen before its first instruction, its own work, and what the last gradient still has to pass.
+// Sends count where they must happen.
 Tick lower_bound(const ScheduleProfile& profile, const Durations& durations);
 
 // Profiles by key. Not thread-safe.

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/search.h"
 
@@ -12,7 +13,8 @@
 namespace narrows {
 namespace {
 
-// A judged strategy that fits, waiting to be simulated. Order: bound, then place in the enumeration.
+// A judged strategy that fits, waiting to be simulated. Order: bound, then place in the
+// enumeration.
 struct Open {
   Tick bound;
   std::int64_t sequence = 0;
@@ -34,7 +36,8 @@ struct FamilyVerdict {
 
 class Clock {
  public:
-  explicit Clock(const SearchOptions& options) : options_(options), start_(std::chrono::steady_clock::now()) {}
+  explicit Clock(const SearchOptions& options)
+      : options_(options), start_(std::chrono::steady_clock::now()) {}
   bool over() const {
     if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) return true;
     if (!(options_.time_limit > Seconds())) return false;
@@ -47,10 +50,12 @@ class Clock {
   std::chrono::steady_clock::time_point start_;
 };
 
-bool needs_less(const Infeasible& a, const std::optional<Infeasible>& b) { return !b || total(a.needed) < total(b->needed); }
+bool needs_less(const Infeasible& a, const std::optional<Infeasible>& b) {
+  return !b || total(a.needed) < total(b->needed);
+}
 
-FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, const Job& job, LeafEvaluator& leaf,
-                           const Clock& clock) {
+FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, const Job& job,
+                           LeafEvaluator& leaf, const Clock& clock) {
   FamilyVerdict verdict;
   const Bytes available = job.cluster.chip.memory_reported.value;
   for (std::size_t i = 0; i < family.strategies.size() && !clock.over(); ++i) {
@@ -67,9 +72,11 @@ FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, con
   return verdict;
 }
 
-// All families, by as many threads as asked for; results by family, so that the number of threads does not show.
+// All families, by as many threads as asked for; results by family, so that the number of threads
+// does not show.
 std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families, const Job& job,
-                                     std::deque<LeafEvaluator>& leaves, const SearchOptions& options, const Clock& clock) {
+                                     std::deque<LeafEvaluator>& leaves,
+                                     const SearchOptions& options, const Clock& clock) {
   std::vector<std::int64_t> first(families.size() + 1, 0);
   for (std::size_t f = 0; f < families.size(); ++f) {
     first[f + 1] = first[f] + static_cast<std::int64_t>(families[f].strategies.size());
@@ -80,7 +87,8 @@ std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families
     for (std::size_t f = next++; f < families.size(); f = next++) {
       verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock);
       if (thread == 0 && options.progress) {
-        options.progress("judging strategies", static_cast<double>(f) / static_cast<double>(families.size()));
+        options.progress("judging strategies",
+                         static_cast<double>(f) / static_cast<double>(families.size()));
       }
     }
   };
@@ -92,13 +100,16 @@ std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families
 }
 
 bool same_layout_and_schedule(const Strategy& a, const Strategy& b) {
-  return a.tp == b.tp && a.pp == b.pp && a.vpp == b.vpp && a.ep == b.ep && a.etp == b.etp && a.cp == b.cp && a.dp == b.dp &&
-         a.dp_shard == b.dp_shard && a.order == b.order && a.schedule == b.schedule;
+  return a.tp == b.tp && a.pp == b.pp && a.vpp == b.vpp && a.ep == b.ep && a.etp == b.etp &&
+         a.cp == b.cp && a.dp == b.dp && a.dp_shard == b.dp_shard && a.order == b.order &&
+         a.schedule == b.schedule;
 }
 
 // Keeps the best of each (layout, schedule), ascending.
 void insert(std::vector<Candidate>& best, Candidate candidate) {
-  const auto before = [](const Candidate& a, const Candidate& b) { return a.prediction.step < b.prediction.step; };
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return a.prediction.step < b.prediction.step;
+  };
   for (Candidate& known : best) {
     if (!same_layout_and_schedule(known.strategy, candidate.strategy)) continue;
     if (before(candidate, known)) {
@@ -113,8 +124,8 @@ void insert(std::vector<Candidate>& best, Candidate candidate) {
 // How many strategies beyond the certificate are simulated to have alternatives to show.
 constexpr int kExtraForAlternatives = 64;
 
-void simulate_in_order(std::vector<Open> open, LeafEvaluator& leaf, const SearchOptions& options, const Clock& clock,
-                       SearchResult& result) {
+void simulate_in_order(std::vector<Open> open, LeafEvaluator& leaf, const SearchOptions& options,
+                       const Clock& clock, SearchResult& result) {
   std::priority_queue<Open, std::vector<Open>, Later> queue(Later{}, std::move(open));
   bool proven = false;
   int extra = 0;
@@ -153,9 +164,11 @@ void simulate_in_order(std::vector<Open> open, LeafEvaluator& leaf, const Search
 
 }  // namespace
 
-Result<SearchResult> search(const Job& job, const KernelTimes& kernels, const SearchOptions& options) {
+Result<SearchResult> search(const Job& job, const KernelTimes& kernels,
+                            const SearchOptions& options) {
   const Clock clock(options);
-  Space space{limits_of(job.model, job.cluster, job.training, job.software), job.pins, job.cluster.gpus_per_node, 1};
+  Space space{limits_of(job.model, job.cluster, job.training, job.software), job.pins,
+              job.cluster.gpus_per_node, 1};
   // The domain of the fastest links.
   space.domain = job.cluster.levels.empty() ? 1 : job.cluster.levels.front().group;
   const std::vector<StrategyFamily> families = enumerate(space);
@@ -173,7 +186,8 @@ Result<SearchResult> search(const Job& job, const KernelTimes& kernels, const Se
   for (FamilyVerdict& verdict : verdicts) {
     result.evaluated += verdict.evaluated;
     open.insert(open.end(), verdict.open.begin(), verdict.open.end());
-    if (verdict.nearest && needs_less(*verdict.nearest, result.infeasible)) result.infeasible = verdict.nearest;
+    if (verdict.nearest && needs_less(*verdict.nearest, result.infeasible))
+      result.infeasible = verdict.nearest;
   }
   result.feasible = static_cast<std::int64_t>(open.size());
   result.complete = result.evaluated == result.space;

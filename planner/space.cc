@@ -1,15 +1,17 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/space.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include <fmt/format.h>
-
 namespace narrows {
 namespace {
 
-// What people run: pipelines as deep as the model allows, small micro-batches, context parallelism up to a few nodes.
+// What people run: pipelines as deep as the model allows, small micro-batches, context parallelism
+// up to a few nodes.
 constexpr int kMostTensor = 64;
 constexpr int kMostContext = 32;
 constexpr int kMostMicroBatch = 8;
@@ -38,10 +40,12 @@ std::vector<T> of_bits(const std::vector<T>& all, unsigned bits) {
 
 class Enumerator {
  public:
-  explicit Enumerator(const Space& space) : space_(space), limits_(space.limits), pins_(space.pins) {}
+  explicit Enumerator(const Space& space)
+      : space_(space), limits_(space.limits), pins_(space.pins) {}
 
   std::vector<StrategyFamily> run() {
-    const auto recipes = pinned(pins_.precision, of_bits(all_recipes(), limits_.recipes & limits_.chip_recipes));
+    const auto recipes =
+        pinned(pins_.precision, of_bits(all_recipes(), limits_.recipes & limits_.chip_recipes));
     const auto recomputes = pinned(pins_.recompute, of_bits(all_recomputes(), limits_.recomputes));
     for (const Recipe recipe : recipes) {
       for (const Recompute recompute : recomputes) {
@@ -49,7 +53,8 @@ class Enumerator {
         s.precision = recipe;
         s.recompute = recompute;
         if (broken_precision_rule(s, limits_)) continue;
-        for (const int mb : pinned(pins_.micro_batch, divisors(limits_.global_batch, kMostMicroBatch))) {
+        for (const int mb :
+             pinned(pins_.micro_batch, divisors(limits_.global_batch, kMostMicroBatch))) {
           s.micro_batch = mb;
           tensor(s);
         }
@@ -75,17 +80,21 @@ class Enumerator {
     }
   }
   // Where the stack has it, sequence parallelism only saves: memory, and norms done once.
-  std::vector<bool> sequence_parallel(int tp) const { return {tp > 1 && limits_.sequence_parallel}; }
+  std::vector<bool> sequence_parallel(int tp) const {
+    return {tp > 1 && limits_.sequence_parallel};
+  }
 
   void expert(Strategy s) {
     const bool moe = limits_.experts > 0;
     const int most_etp = moe && limits_.expert_tensor_parallel ? s.tp : 1;
-    for (const int ep : pinned(pins_.ep, moe ? divisors(limits_.experts, limits_.gpus) : std::vector<int>{1})) {
+    for (const int ep :
+         pinned(pins_.ep, moe ? divisors(limits_.experts, limits_.gpus) : std::vector<int>{1})) {
       for (const int etp : pinned(pins_.etp, etps(most_etp))) {
         s.ep = ep;
         s.etp = etp;
         if (broken_expert_rule(s, limits_)) continue;
-        for (const AxisOrder order : pinned(pins_.order, {AxisOrder::TpCpDpPp, AxisOrder::TpCpPpDp})) {
+        for (const AxisOrder order :
+             pinned(pins_.order, {AxisOrder::TpCpDpPp, AxisOrder::TpCpPpDp})) {
           s.order = order;
           family(s);
         }
@@ -117,7 +126,8 @@ class Enumerator {
   }
 
   void schedules(Strategy s, StrategyFamily& family) {
-    for (const ScheduleKind kind : pinned(pins_.schedule, of_bits(all_schedules(), limits_.schedules))) {
+    for (const ScheduleKind kind :
+         pinned(pins_.schedule, of_bits(all_schedules(), limits_.schedules))) {
       s.schedule = kind;
       const int most = kind == ScheduleKind::Interleaved ? limits_.most_chunks_per_rank : 1;
       for (int vpp = kind == ScheduleKind::Interleaved ? 2 : 1; vpp <= most; ++vpp) {
@@ -156,7 +166,8 @@ class Enumerator {
   std::vector<StrategyFamily> families_;
 };
 
-// A strategy that obeys the pins and is otherwise as plain as possible, completed so that products hold where they can.
+// A strategy that obeys the pins and is otherwise as plain as possible, completed so that products
+// hold where they can.
 Strategy plainest(const Space& space) {
   const Pins& p = space.pins;
   const Limits& l = space.limits;
@@ -168,13 +179,16 @@ Strategy plainest(const Space& space) {
   s.etp = p.etp.value_or(1);
   s.micro_batch = p.micro_batch.value_or(1);
   const std::int64_t used = std::int64_t{s.tp} * s.cp * s.pp;
-  s.dp = p.dp.value_or(static_cast<int>(std::max<std::int64_t>(1, l.gpus / std::max<std::int64_t>(1, used))));
+  s.dp = p.dp.value_or(
+      static_cast<int>(std::max<std::int64_t>(1, l.gpus / std::max<std::int64_t>(1, used))));
   const std::int64_t rows = std::int64_t{s.dp} * s.micro_batch;
-  s.micro_batches = p.micro_batches.value_or(std::max<std::int64_t>(1, l.global_batch / std::max<std::int64_t>(1, rows)));
+  s.micro_batches = p.micro_batches.value_or(
+      std::max<std::int64_t>(1, l.global_batch / std::max<std::int64_t>(1, rows)));
   s.sequence_parallel = p.sequence_parallel.value_or(s.tp > 1 && l.sequence_parallel);
   s.order = p.order.value_or(AxisOrder::TpCpDpPp);
   const auto schedules = of_bits(all_schedules(), l.schedules);
-  s.schedule = p.schedule.value_or(s.pp == 1 || schedules.empty() ? ScheduleKind::OneFOneB : schedules.front());
+  s.schedule = p.schedule.value_or(s.pp == 1 || schedules.empty() ? ScheduleKind::OneFOneB
+                                                                  : schedules.front());
   s.vpp = p.vpp.value_or(s.schedule == ScheduleKind::Interleaved ? 2 : 1);
   s.zero = p.zero.value_or((l.zero_stages & 1u) != 0 ? 0 : 1);
   s.dp_shard = p.dp_shard.value_or(s.zero > 0 ? s.dp * s.cp : 1);
@@ -190,7 +204,8 @@ std::vector<StrategyFamily> enumerate(const Space& space) { return Enumerator(sp
 
 std::int64_t count(const std::vector<StrategyFamily>& families) {
   std::int64_t n = 0;
-  for (const StrategyFamily& family : families) n += static_cast<std::int64_t>(family.strategies.size());
+  for (const StrategyFamily& family : families)
+    n += static_cast<std::int64_t>(family.strategies.size());
   return n;
 }
 
@@ -199,8 +214,8 @@ Error explain_empty(const Space& space) {
   if (const auto rule = broken_rule(s, space.limits)) {
     return {ErrorCode::InvalidInput, explain(*rule, s, space.limits)};
   }
-  return {ErrorCode::InvalidInput, fmt::format("no layout of {} GPUs satisfies the pins {}", space.limits.gpus,
-                                               to_string(space.pins))};
+  return {ErrorCode::InvalidInput, fmt::format("no layout of {} GPUs satisfies the pins {}",
+                                               space.limits.gpus, to_string(space.pins))};
 }
 
 }  // namespace narrows

@@ -1,5 +1,6 @@
-// The search space: every well-formed strategy of a model on a cluster under a training stack, in a fixed order. Axes
-// that change a block's price vary outermost, so that each block is priced once; the rules are those of plan/validate.h.
+// The search space: every well-formed strategy of a model on a cluster under a training stack, in a
+// fixed order. Axes that change a block's price vary outermost, so that each block is priced once;
+// the rules are those of plan/validate.h.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,7 +16,7 @@ namespace narrows {
 
 // Strategies that share a block layout (all but pipeline, schedule and ZeRO).
 struct StrategyFamily {
-  Strategy base;                      // pp, dp, schedule, zero open
+  Strategy base;  // pp, dp, schedule, zero open
   std::vector<Strategy> strategies;
 };
 
@@ -30,7 +31,8 @@ struct Space {
 std::vector<StrategyFamily> enumerate(const Space& space);
 std::int64_t count(const std::vector<StrategyFamily>& families);
 
-// Why nothing is well-formed although something is pinned: the first rule that the pins break, in words.
+// Why nothing is well-formed although something is pinned: the first rule that the pins break, in
+// words.
 Error explain_empty(const Space& space);
 
 }  // namespace narrows

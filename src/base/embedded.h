@@ -1,4 +1,5 @@
-// Text files compiled into the program by cmake/embed.cmake, so that it needs no file beside itself.
+// Text files compiled into the program by cmake/embed.cmake, so that it needs no file beside
+// itself.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,15 +1,15 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-
-#include <fmt/format.h>
 
 namespace narrows {
 namespace {
@@ -37,7 +37,8 @@ Result<std::string> read_all(int fd, const std::string& name, std::size_t limit)
     if (got < 0) return io_error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
     if (got == 0) return content;
     if (content.size() + static_cast<std::size_t>(got) > limit) {
-      return invalid(fmt::format("{}: expected a file of at most {} bytes, found more", name, limit));
+      return invalid(
+          fmt::format("{}: expected a file of at most {} bytes, found more", name, limit));
     }
     content.append(buffer, static_cast<std::size_t>(got));
   }
@@ -62,9 +63,11 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
     if (errno == ENOENT) return not_found(fmt::format("{}: no such file", path));
     return io_error(fmt::format("{}: {}", path, std::strerror(errno)));
   }
-  if (S_ISDIR(info.st_mode)) return invalid(fmt::format("{}: expected a file, found a folder", path));
+  if (S_ISDIR(info.st_mode))
+    return invalid(fmt::format("{}: expected a file, found a folder", path));
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return io_error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  if (file.get() < 0)
+    return io_error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   return read_all(file.get(), path, limit);
 }
 
@@ -72,7 +75,8 @@ Status write_file(const std::string& path, std::string_view content) {
   const std::string aside = fmt::format("{}.{}.tmp", path, ::getpid());
   {
     const Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (file.get() < 0) return io_error(fmt::format("{}: cannot create: {}", path, std::strerror(errno)));
+    if (file.get() < 0)
+      return io_error(fmt::format("{}: cannot create: {}", path, std::strerror(errno)));
     Status written = write_all(file.get(), content, path);
     if (written && ::fsync(file.get()) != 0 && errno != EINVAL) {
       written = io_error(fmt::format("{}: cannot write: {}", path, std::strerror(errno)));

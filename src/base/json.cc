@@ -1,11 +1,12 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -16,7 +17,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-// Walks the text for the parser and remembers the line of the last character that was not white space.
+// Walks the text for the parser and remembers the line of the last character that was not white
+// space.
 struct Position {
   int line = 1;
   int token_line = 1;
@@ -46,22 +48,30 @@ class CountingIterator {
     ++*this;
     return before;
   }
-  friend bool operator==(const CountingIterator& a, const CountingIterator& b) { return a.at_ == b.at_; }
-  friend bool operator!=(const CountingIterator& a, const CountingIterator& b) { return a.at_ != b.at_; }
+  friend bool operator==(const CountingIterator& a, const CountingIterator& b) {
+    return a.at_ == b.at_;
+  }
+  friend bool operator!=(const CountingIterator& a, const CountingIterator& b) {
+    return a.at_ != b.at_;
+  }
 
  private:
   const char* at_;
   Position* position_;
 };
 
-// Builds our tree from the parser's events; stops at the first thing that strict JSON does not allow.
+// Builds our tree from the parser's events; stops at the first thing that strict JSON does not
+// allow.
 class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  TreeBuilder(std::string name, const Position& position) : name_(std::move(name)), position_(position) {}
+  TreeBuilder(std::string name, const Position& position)
+      : name_(std::move(name)), position_(position) {}
 
   bool null() override { return value(Json()); }
   bool boolean(bool v) override { return value(Json(v)); }
-  bool number_integer(number_integer_t v) override { return value(Json(static_cast<std::int64_t>(v))); }
+  bool number_integer(number_integer_t v) override {
+    return value(Json(static_cast<std::int64_t>(v)));
+  }
   bool number_unsigned(number_unsigned_t v) override {
     if (v > static_cast<number_unsigned_t>(INT64_MAX)) return value(Json(static_cast<double>(v)));
     return value(Json(static_cast<std::int64_t>(v)));
@@ -97,7 +107,8 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     std::string text(dash == std::string_view::npos ? what : what.substr(dash + 3));
     std::string clean;
     for (const char c : text) {
-      clean += (static_cast<unsigned char>(c) < 32 || static_cast<unsigned char>(c) > 126) ? '?' : c;
+      clean +=
+          (static_cast<unsigned char>(c) < 32 || static_cast<unsigned char>(c) > 126) ? '?' : c;
     }
     if (clean.size() > 160) clean = clean.substr(0, 160) + "...";
     return "not valid JSON: " + clean;
@@ -148,11 +159,21 @@ void write_string(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
@@ -170,7 +191,9 @@ Json::Json(bool value) : kind_(Kind::Bool), bool_(value) {}
 Json::Json(int value) : kind_(Kind::Integer), integer_(value) {}
 Json::Json(std::int64_t value) : kind_(Kind::Integer), integer_(value) {}
 // Adding 0 turns -0, which would be written as "-0" and read back as the integer 0, into 0.
-Json::Json(double value) : kind_(Kind::Number), number_(value + 0.0) { ASSERT(std::isfinite(value)); }
+Json::Json(double value) : kind_(Kind::Number), number_(value + 0.0) {
+  ASSERT(std::isfinite(value));
+}
 Json::Json(const char* value) : kind_(Kind::String), string_(value) {}
 Json::Json(std::string value) : kind_(Kind::String), string_(std::move(value)) {}
 
@@ -236,13 +259,19 @@ Json& Json::set(std::string key, Json value) {
 
 std::string Json::description() const {
   switch (kind_) {
-    case Kind::Null: return "null";
-    case Kind::Bool: return bool_ ? "true" : "false";
+    case Kind::Null:
+      return "null";
+    case Kind::Bool:
+      return bool_ ? "true" : "false";
     case Kind::Integer:
-    case Kind::Number: return "the number " + compact();
-    case Kind::String: return string_.size() > 60 ? "\"" + string_.substr(0, 60) + "...\"" : "\"" + string_ + "\"";
-    case Kind::Array: return "an array";
-    case Kind::Object: return "an object";
+    case Kind::Number:
+      return "the number " + compact();
+    case Kind::String:
+      return string_.size() > 60 ? "\"" + string_.substr(0, 60) + "...\"" : "\"" + string_ + "\"";
+    case Kind::Array:
+      return "an array";
+    case Kind::Object:
+      return "an object";
   }
   return "";
 }
@@ -265,15 +294,23 @@ void Json::write(std::string& out, int depth, bool indent) const {
     out.append(static_cast<std::size_t>(2 * level), ' ');
   };
   switch (kind_) {
-    case Kind::Null: out += "null"; break;
-    case Kind::Bool: out += bool_ ? "true" : "false"; break;
-    case Kind::Integer: out += fmt::format("{}", integer_); break;
+    case Kind::Null:
+      out += "null";
+      break;
+    case Kind::Bool:
+      out += bool_ ? "true" : "false";
+      break;
+    case Kind::Integer:
+      out += fmt::format("{}", integer_);
+      break;
     case Kind::Number: {
       const std::string digits = fmt::format("{}", number_);
       out += digits;
       break;
     }
-    case Kind::String: write_string(out, string_); break;
+    case Kind::String:
+      write_string(out, string_);
+      break;
     case Kind::Array: {
       // Arrays of plain values stay on one line.
       bool plain = true;
@@ -311,8 +348,10 @@ void Json::write(std::string& out, int depth, bool indent) const {
 Result<Json> parse_json(std::string_view text, const std::string& name) {
   // The parser takes a NUL byte for the end of the text.
   if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
-    return invalid(fmt::format("{}:{}: not valid JSON: a NUL byte; is this a text file?", name, line));
+    const auto line =
+        1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
+    return invalid(
+        fmt::format("{}:{}: not valid JSON: a NUL byte; is this a text file?", name, line));
   }
   Position position;
   TreeBuilder builder(name, position);
@@ -328,10 +367,12 @@ Result<Json> read_json(const std::string& path) {
   return parse_json(text, path);
 }
 
-Result<JsonObject> JsonObject::of(const Json& node, const std::string& file, const std::string& path) {
+Result<JsonObject> JsonObject::of(const Json& node, const std::string& file,
+                                  const std::string& path) {
   JsonObject object(node, file, path);
   if (!node.is_object()) {
-    return invalid(fmt::format("{}: expected an object, found {}", object.place(), node.description()));
+    return invalid(
+        fmt::format("{}: expected an object, found {}", object.place(), node.description()));
   }
   return object;
 }
@@ -346,8 +387,10 @@ std::string JsonObject::place(std::string_view key) const {
   return place;
 }
 
-tl::unexpected<Error> JsonObject::wrong(std::string_view key, std::string_view expected, const Json& found) const {
-  return invalid(fmt::format("{}: expected {}, found {}", place(key), expected, found.description()));
+tl::unexpected<Error> JsonObject::wrong(std::string_view key, std::string_view expected,
+                                        const Json& found) const {
+  return invalid(
+      fmt::format("{}: expected {}, found {}", place(key), expected, found.description()));
 }
 
 Result<const Json*> JsonObject::require(std::string_view key, std::string_view expected) {
@@ -379,7 +422,8 @@ Result<bool> JsonObject::boolean(std::string_view key) {
   return node->boolean();
 }
 
-Result<std::int64_t> JsonObject::integer(std::string_view key, std::int64_t least, std::int64_t most) {
+Result<std::int64_t> JsonObject::integer(std::string_view key, std::int64_t least,
+                                         std::int64_t most) {
   const std::string expected = fmt::format("a whole number from {} to {}", least, most);
   const Json* node = TRY(require(key, expected));
   if (node->kind() != Json::Kind::Integer || node->integer() < least || node->integer() > most) {
@@ -391,7 +435,8 @@ Result<std::int64_t> JsonObject::integer(std::string_view key, std::int64_t leas
 Result<double> JsonObject::number(std::string_view key, double least, double most) {
   const std::string expected = fmt::format("a number from {} to {}", least, most);
   const Json* node = TRY(require(key, expected));
-  if (!node->is_number() || !(node->number() >= least && node->number() <= most)) return wrong(key, expected, *node);
+  if (!node->is_number() || !(node->number() >= least && node->number() <= most))
+    return wrong(key, expected, *node);
   return node->number();
 }
 
@@ -433,12 +478,13 @@ Result<bool> JsonObject::boolean_or(std::string_view key, bool fallback) {
   if (!has(key)) return fallback;
   return boolean(key);
 }
-Result<std::int64_t> JsonObject::integer_or(std::string_view key, std::int64_t least, std::int64_t most,
-                                            std::int64_t fallback) {
+Result<std::int64_t> JsonObject::integer_or(std::string_view key, std::int64_t least,
+                                            std::int64_t most, std::int64_t fallback) {
   if (!has(key)) return fallback;
   return integer(key, least, most);
 }
-Result<double> JsonObject::number_or(std::string_view key, double least, double most, double fallback) {
+Result<double> JsonObject::number_or(std::string_view key, double least, double most,
+                                     double fallback) {
   if (!has(key)) return fallback;
   return number(key, least, most);
 }
@@ -448,7 +494,8 @@ Status JsonObject::finish() const {
   for (const auto& [key, value] : node_->members()) {
     if (asked_.contains(key)) continue;
     const std::string near = closest(key, known);
-    return invalid(fmt::format("{}: unknown key{}", place(key), near.empty() ? "" : "; did you mean \"" + near + "\"?"));
+    return invalid(fmt::format("{}: unknown key{}", place(key),
+                               near.empty() ? "" : "; did you mean \"" + near + "\"?"));
   }
   return {};
 }

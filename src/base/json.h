@@ -1,7 +1,8 @@
-// Strict JSON in and out. A document is a tree of `Json` nodes that know their line, so that every complaint names file
-// and place. Read an object with `JsonObject`, which refuses what nobody asked for; write by building a tree: keys keep
-// the order in which they were added. Refused: duplicate keys, NaN and infinities, numbers outside double, comments,
-// text after the document, nesting deeper than 64.
+// Strict JSON in and out. A document is a tree of `Json` nodes that know their line, so that every
+// complaint names file and place. Read an object with `JsonObject`, which refuses what nobody asked
+// for; write by building a tree: keys keep the order in which they were added. Refused: duplicate
+// keys, NaN and infinities, numbers outside double, comments, text after the document, nesting
+// deeper than 64.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -61,7 +62,8 @@ class Json {
   // "a string", "the number 3350", "an array": for messages.
   std::string description() const;
 
-  // Indented by two spaces, numbers in the shortest form that reads back the same; ends without newline.
+  // Indented by two spaces, numbers in the shortest form that reads back the same; ends without
+  // newline.
   std::string text() const;
   // On one line.
   std::string compact() const;
@@ -83,12 +85,13 @@ class Json {
 Result<Json> parse_json(std::string_view text, const std::string& name);
 Result<Json> read_json(const std::string& path);
 
-// A view of an object that is being read. Every getter names the place when it refuses; `finish` refuses keys that no
-// getter asked for. Borrows the node.
+// A view of an object that is being read. Every getter names the place when it refuses; `finish`
+// refuses keys that no getter asked for. Borrows the node.
 class JsonObject {
  public:
   // `path` is how messages call the object inside the file: "" for the root, "model.moe" below.
-  static Result<JsonObject> of(const Json& node, const std::string& file, const std::string& path = "");
+  static Result<JsonObject> of(const Json& node, const std::string& file,
+                               const std::string& path = "");
 
   bool has(std::string_view key);  // present and not null; counts as asked for
   // Required values.
@@ -104,7 +107,8 @@ class JsonObject {
   // With a default for an absent or null key.
   Result<std::string> string_or(std::string_view key, std::string fallback);
   Result<bool> boolean_or(std::string_view key, bool fallback);
-  Result<std::int64_t> integer_or(std::string_view key, std::int64_t least, std::int64_t most, std::int64_t fallback);
+  Result<std::int64_t> integer_or(std::string_view key, std::int64_t least, std::int64_t most,
+                                  std::int64_t fallback);
   Result<double> number_or(std::string_view key, double least, double most, double fallback);
 
   // Marks a key as known without reading it.
@@ -121,7 +125,8 @@ class JsonObject {
   JsonObject(const Json& node, std::string file, std::string path)
       : node_(&node), file_(std::move(file)), path_(std::move(path)) {}
   Result<const Json*> require(std::string_view key, std::string_view expected);
-  tl::unexpected<Error> wrong(std::string_view key, std::string_view expected, const Json& found) const;
+  tl::unexpected<Error> wrong(std::string_view key, std::string_view expected,
+                              const Json& found) const;
 
   const Json* node_;
   std::string file_;

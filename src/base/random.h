@@ -1,5 +1,5 @@
-// Seeded randomness that is the same on every machine: a counter-based 64-bit mixer (SplitMix64, steele2014). A stream
-// is a seed; drawing does not depend on who else draws.
+// Seeded randomness that is the same on every machine: a counter-based 64-bit mixer (SplitMix64,
+// steele2014). A stream is a seed; drawing does not depend on who else draws.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

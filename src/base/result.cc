@@ -1,16 +1,19 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "base/result.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 namespace narrows::detail {
 
 namespace {
 
-bool inside_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }  // of UTF-8
+bool inside_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}  // of UTF-8
 
 std::string cut_middle(const std::string& text) {
   std::size_t head = 330;
@@ -36,7 +39,8 @@ std::string one_line(std::string message) {
 }
 
 void assertion_failed(const char* condition, const char* file, int line) {
-  std::fprintf(stderr, "narrows: internal error: %s:%d: %s does not hold; please report this\n", file, line, condition);
+  std::fprintf(stderr, "narrows: internal error: %s:%d: %s does not hold; please report this\n",
+               file, line, condition);
   std::abort();
 }
 

@@ -1,4 +1,5 @@
-// Numbers and quantities as people write them: `14.8T` tokens, `4K` sequence, `80GiB`, `3.35 TB/s`, `$2/h`; and back.
+// Numbers and quantities as people write them: `14.8T` tokens, `4K` sequence, `80GiB`, `3.35 TB/s`,
+// `$2/h`; and back.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,11 +15,13 @@ namespace narrows {
 
 // A plain decimal number, all of it, finite. No suffix.
 Result<double> parse_number(std::string_view text);
-// A count with an optional suffix K M G B T P (powers of 1000; Ki Mi Gi Ti powers of 1024): "14.8T", "512Ki". For
-// `binary_k` (lengths of sequences) K and M are powers of 1024 as the field uses them: "4K" = 4096. Must be whole.
+// A count with an optional suffix K M G B T P (powers of 1000; Ki Mi Gi Ti powers of 1024):
+// "14.8T", "512Ki". For `binary_k` (lengths of sequences) K and M are powers of 1024 as the field
+// uses them: "4K" = 4096. Must be whole.
 Result<std::int64_t> parse_count(std::string_view text, bool binary_k = false);
 
-// A number with a unit of the wanted dimension, with or without a space. InvalidInput says what was expected.
+// A number with a unit of the wanted dimension, with or without a space. InvalidInput says what was
+// expected.
 Result<Seconds> parse_seconds(std::string_view text);      // "3.7 us"
 Result<Bytes> parse_bytes(std::string_view text);          // "80 GiB"
 Result<Bandwidth> parse_bandwidth(std::string_view text);  // "3.35 TB/s", "400 Gb/s"

@@ -1,6 +1,7 @@
-// Physical quantities that the compiler keeps apart: multiply to go in (`3.35 * TB / sec`), divide to come out
-// (`load / ms`). Values are doubles in base units (second, byte, FLOP, US dollar, joule, square millimetre), so whole
-// bytes are exact up to 2^53. Simulated time is `Tick`, integer nanoseconds.
+// Physical quantities that the compiler keeps apart: multiply to go in (`3.35 * TB / sec`), divide
+// to come out
+// (`load / ms`). Values are doubles in base units (second, byte, FLOP, US dollar, joule, square
+// millimetre), so whole bytes are exact up to 2^53. Simulated time is `Tick`, integer nanoseconds.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -41,10 +42,22 @@ class Quantity {
 
   friend constexpr auto operator<=>(Quantity a, Quantity b) = default;
 
-  constexpr Quantity& operator+=(Quantity b) { value_ += b.value_; return *this; }
-  constexpr Quantity& operator-=(Quantity b) { value_ -= b.value_; return *this; }
-  constexpr Quantity& operator*=(double b) { value_ *= b; return *this; }
-  constexpr Quantity& operator/=(double b) { value_ /= b; return *this; }
+  constexpr Quantity& operator+=(Quantity b) {
+    value_ += b.value_;
+    return *this;
+  }
+  constexpr Quantity& operator-=(Quantity b) {
+    value_ -= b.value_;
+    return *this;
+  }
+  constexpr Quantity& operator*=(double b) {
+    value_ *= b;
+    return *this;
+  }
+  constexpr Quantity& operator/=(double b) {
+    value_ /= b;
+    return *this;
+  }
 
   friend constexpr Quantity operator+(Quantity a, Quantity b) { return a += b; }
   friend constexpr Quantity operator-(Quantity a, Quantity b) { return a -= b; }
@@ -127,17 +140,27 @@ inline constexpr Joules kWh = 3.6e6 * joule;
 inline constexpr Area mm2 = Area::in_base_units(1);
 
 template <Dimension D>
-constexpr Quantity<D> max(Quantity<D> a, Quantity<D> b) { return a < b ? b : a; }
+constexpr Quantity<D> max(Quantity<D> a, Quantity<D> b) {
+  return a < b ? b : a;
+}
 template <Dimension D>
-constexpr Quantity<D> min(Quantity<D> a, Quantity<D> b) { return b < a ? b : a; }
+constexpr Quantity<D> min(Quantity<D> a, Quantity<D> b) {
+  return b < a ? b : a;
+}
 
 // Simulated time in whole nanoseconds: sums are exact and the same on every machine.
 struct Tick {
   std::int64_t ns = 0;
 
   friend constexpr auto operator<=>(Tick, Tick) = default;
-  constexpr Tick& operator+=(Tick b) { ns += b.ns; return *this; }
-  constexpr Tick& operator-=(Tick b) { ns -= b.ns; return *this; }
+  constexpr Tick& operator+=(Tick b) {
+    ns += b.ns;
+    return *this;
+  }
+  constexpr Tick& operator-=(Tick b) {
+    ns -= b.ns;
+    return *this;
+  }
   friend constexpr Tick operator+(Tick a, Tick b) { return {a.ns + b.ns}; }
   friend constexpr Tick operator-(Tick a, Tick b) { return {a.ns - b.ns}; }
   friend constexpr Tick operator*(std::int64_t a, Tick b) { return {a * b.ns}; }

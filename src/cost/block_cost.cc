@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/block_cost.h"
 
@@ -12,10 +13,14 @@ bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == O
 
 const Span& span_on(const BlockLayout& layout, Axis axis) {
   switch (axis) {
-    case Axis::Cp: return layout.cp;
-    case Axis::Ep: return layout.ep;
-    case Axis::Etp: return layout.etp;
-    default: return layout.tp;
+    case Axis::Cp:
+      return layout.cp;
+    case Axis::Ep:
+      return layout.ep;
+    case Axis::Etp:
+      return layout.etp;
+    default:
+      return layout.tp;
   }
 }
 
@@ -26,14 +31,15 @@ PassCost& PassCost::operator+=(const PassCost& other) {
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
-  for (int b = 0; b < kBases; ++b) by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
+  for (int b = 0; b < kBases; ++b)
+    by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
   uncertain += other.uncertain;
   return *this;
 }
 
 Fusions fusions_of(const SoftwareProfile& s) {
-  return {s.fused_norm_residual, s.fused_activation,        s.fused_rope,
-          s.fused_attention,     s.fused_permute,           s.fused_loss,
+  return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
+          s.fused_attention,         s.fused_permute,         s.fused_loss,
           s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
 }
 
@@ -41,9 +47,15 @@ GroupCounts routed_groups(const ModelSpec& model) {
   return model.moe ? sample_groups(router_of(*model.moe)) : GroupCounts{};
 }
 
-BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
+BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster,
+                         const SoftwareProfile& software, Routing routing,
                          const KernelTimes& kernels, const GroupCounts& counts)
-    : model_(model), cluster_(cluster), software_(software), routing_(routing), kernels_(kernels), counts_(counts) {}
+    : model_(model),
+      cluster_(cluster),
+      software_(software),
+      routing_(routing),
+      kernels_(kernels),
+      counts_(counts) {}
 
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const MoeSpec& moe = *model_.moe;
@@ -53,7 +65,8 @@ RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const double tokens = tokens_outside(layout.sharding);
   const double spread = routing_ == Routing::Natural ? software_.expert_spread : 0;
   const double fullest = expected_max_over_mean(router, ep, tokens, counts_, spread);
-  // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is kept ready for the same.
+  // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is
+  // kept ready for the same.
   RoutedLoad load;
   load.received = {reach.gpus * fullest, reach.gpus * fullest};
   load.copies = {moe.top_k * fullest, moe.top_k * fullest};
@@ -70,7 +83,8 @@ const BlockCost& BlockPricer::price(BlockKind kind, bool window, const BlockLayo
 BlockCost BlockPricer::compute(const Key& key) const {
   const Fusions fusions = fusions_of(software_);
   const RoutedLoad load = key.kind == BlockKind::Moe ? routed_load(key.layout) : RoutedLoad{};
-  Graph graph = build_block({key.kind, key.layout.sharding, key.layout.recipe, fusions, key.window}, model_, load);
+  Graph graph = build_block({key.kind, key.layout.sharding, key.layout.recipe, fusions, key.window},
+                            model_, load);
   differentiate(graph, key.layout.recompute, fusions);
 
   BlockCost cost;
@@ -100,7 +114,8 @@ Estimate BlockPricer::price_op(const Op& op) const {
   return estimate;
 }
 
-PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout, ExchangeCost& exchange) const {
+PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
+                                ExchangeCost& exchange) const {
   PassCost pass;
   for (const Op& op : ops) {
     if (op.kind != OpKind::Collective) {

@@ -1,5 +1,6 @@
-// The price of a block in each of its passes: the ops of its graph, each by measurement, interpolation or roofline, and
-// its collectives by the link model. What runs beside what is decided one level up (item_cost.h).
+// The price of a block in each of its passes: the ops of its graph, each by measurement,
+// interpolation or roofline, and its collectives by the link model. What runs beside what is
+// decided one level up (item_cost.h).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,23 +17,25 @@
 
 namespace narrows {
 
-// One pass of a block on one rank. Exchanges (expert dispatch and combine) stand apart in BlockCost.
+// One pass of a block on one rank. Exchanges (expert dispatch and combine) stand apart in
+// BlockCost.
 struct PassCost {
-  Seconds multiply;   // matmuls and attention: bound by multiprocessors
-  Seconds stream;     // the rest: bound by memory bandwidth
-  Seconds exposed;    // collectives that nothing hides
-  Seconds hidden;     // … and the part that the stack hides under compute
+  Seconds multiply;                        // matmuls and attention: bound by multiprocessors
+  Seconds stream;                          // the rest: bound by memory bandwidth
+  Seconds exposed;                         // collectives that nothing hides
+  Seconds hidden;                          // … and the part that the stack hides under compute
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
-  Seconds uncertain;                       // sum of time x expected relative error: errors of a family go together
+  Seconds uncertain;  // sum of time x expected relative error: errors of a family go together
   Seconds compute() const { return multiply + stream; }
   PassCost& operator+=(const PassCost& other);
 };
 
-// Expert traffic of a MoE block, alone on its links. The gradient of combine is a dispatch and the other way round.
+// Expert traffic of a MoE block, alone on its links. The gradient of combine is a dispatch and the
+// other way round.
 struct ExchangeCost {
-  Seconds dispatch, combine;            // forward
-  Seconds dispatch_gradient;            // physically a combine of dX
-  Seconds combine_gradient;             // physically a dispatch of dY
+  Seconds dispatch, combine;  // forward
+  Seconds dispatch_gradient;  // physically a combine of dX
+  Seconds combine_gradient;   // physically a dispatch of dY
   Seconds forward() const { return dispatch + combine; }
   Seconds backward() const { return dispatch_gradient + combine_gradient; }
 };
@@ -45,14 +48,16 @@ struct BlockCost {
   TransientBytes transient;
 };
 
-// How the model's router spreads over its groups: sampled once, given to every pricer. Empty for a dense model.
+// How the model's router spreads over its groups: sampled once, given to every pricer. Empty for a
+// dense model.
 GroupCounts routed_groups(const ModelSpec& model);
 
-// Prices blocks of one model on one cluster under one stack, and remembers. Borrows all it is given. Not thread-safe.
+// Prices blocks of one model on one cluster under one stack, and remembers. Borrows all it is
+// given. Not thread-safe.
 class BlockPricer {
  public:
-  BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software, Routing routing,
-              const KernelTimes& kernels, const GroupCounts& counts);
+  BlockPricer(const ModelSpec& model, const Cluster& cluster, const SoftwareProfile& software,
+              Routing routing, const KernelTimes& kernels, const GroupCounts& counts);
 
   const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
   // What routing brings to the fullest rank and to the mean one, per token sent.
@@ -71,7 +76,8 @@ class BlockPricer {
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   BlockCost compute(const Key& key) const;
-  PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout, ExchangeCost& exchange) const;
+  PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
+                     ExchangeCost& exchange) const;
   Estimate price_op(const Op& op) const;
 
   const ModelSpec& model_;

@@ -9,7 +9,8 @@
 //
 // All groups of an axis communicate at the same time, and each GPU has its own share of the network
 // interfaces: a group with g members in a node uses the g shares of those members. Contention
-// between axes is the caller's business. SPDX-License-Identifier: Apache-2.0
+// between axes is the caller's business.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "cost/estimate.h"

@@ -1,5 +1,6 @@
 // The constants of the network model, as hwprofiles/collectives/multi_node/nccl.json gives them,
-// each with its source. SPDX-License-Identifier: Apache-2.0
+// each with its source.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "base/embedded.h"

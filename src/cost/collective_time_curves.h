@@ -1,7 +1,8 @@
 // Published NCCL curves (time over bytes for 2, 4 and 8 GPUs of one node) and how they are read for
 // other sizes, groups and chips. Data: hwprofiles/collectives/*.json. Interpolation between rows
 // has a lower leave-one-out error than a fit of latency, bandwidth and half size to each curve: the
-// curves have steps where NCCL changes protocol. SPDX-License-Identifier: Apache-2.0
+// curves have steps where NCCL changes protocol.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

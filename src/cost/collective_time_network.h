@@ -2,7 +2,8 @@
 // that the levels they cross work at the same time: t = base + hops x hop time + the slowest
 // level's bytes / rate. Hop times are those of NCCL's own tuning table (src/graph/tuning.cc, 2.2x;
 // a network hop is never below the level's latency); the rates' shares of nominal are fitted to
-// published multi-node tables. docs/models/collective.md. SPDX-License-Identifier: Apache-2.0
+// published multi-node tables. docs/models/collective.md.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "cost/estimate.h"

@@ -4,7 +4,8 @@
 // DeepEP sends a token once over the network to each node that holds one of its experts, and the
 // receiving GPU forwards it over NVLink to each GPU there (deepep2025); both hops are pipelined, so
 // that the slower one counts. The plain all-to-all sends every (token, expert) copy by itself; the
-// all-gather brings all tokens everywhere. SPDX-License-Identifier: Apache-2.0
+// all-gather brings all tokens everywhere.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "cost/estimate.h"

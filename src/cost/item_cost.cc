@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/item_cost.h"
 
@@ -41,7 +42,8 @@ void add(Halves& half, ItemCost& item, const BlockCost& block) {
 
 Seconds duration(const PassCost& pass) { return pass.compute() + pass.exposed; }
 
-// Part of the shared experts' work can run while tokens travel; without pairs the rest of the exchange is exposed.
+// Part of the shared experts' work can run while tokens travel; without pairs the rest of the
+// exchange is exposed.
 ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
   ItemPhases& p = item.phases;
   p.attention_forward = duration(attention.forward);
@@ -65,8 +67,10 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
   item.forward = round_up(p.attention_forward + p.mlp_forward + p.exchange.forward());
   item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + p.exchange.backward());
   item.weight_grad = round_up(p.attention_weight_grad + p.mlp_weight_grad);
-  item.forward_exposed = round_up(attention.forward.exposed + mlp.forward.exposed + p.exchange.forward());
-  item.input_grad_exposed = round_up(attention.input_grad.exposed + mlp.input_grad.exposed + p.exchange.backward());
+  item.forward_exposed =
+      round_up(attention.forward.exposed + mlp.forward.exposed + p.exchange.forward());
+  item.input_grad_exposed =
+      round_up(attention.input_grad.exposed + mlp.input_grad.exposed + p.exchange.backward());
   return item;
 }
 
@@ -79,11 +83,17 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
 
   ItemCost cost;
   Halves attention, mlp;
-  const auto block = [&](BlockKind kind) -> const BlockCost& { return blocks_.price(kind, item.window, layout); };
+  const auto block = [&](BlockKind kind) -> const BlockCost& {
+    return blocks_.price(kind, item.window, layout);
+  };
   const bool moe = blocks_.model().moe.has_value();
   switch (item.kind) {
-    case ItemKind::Embedding: add(mlp, cost, block(BlockKind::Embedding)); break;
-    case ItemKind::Head: add(mlp, cost, block(BlockKind::Head)); break;
+    case ItemKind::Embedding:
+      add(mlp, cost, block(BlockKind::Embedding));
+      break;
+    case ItemKind::Head:
+      add(mlp, cost, block(BlockKind::Head));
+      break;
     case ItemKind::MtpBlock:
       add(attention, cost, block(BlockKind::MtpEntry));
       add(attention, cost, block(BlockKind::Attention));
@@ -96,7 +106,8 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       add(attention, cost, block(BlockKind::Attention));
       const Bytes input_only = cost.kept.until_input_grad;
       add(mlp, cost, block(item.kind == ItemKind::MoeLayer ? BlockKind::Moe : BlockKind::DenseFfn));
-      // Full recomputation starts from the layer's input; the FFN's own input is made again on the way.
+      // Full recomputation starts from the layer's input; the FFN's own input is made again on the
+      // way.
       if (layout.recompute == Recompute::Full) cost.kept.until_input_grad = input_only;
       break;
     }
@@ -106,7 +117,8 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
 
 PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const SoftwareProfile& software,
                    double multiprocessors) {
-  // While communication kernels hold some multiprocessors, what they bind takes that much longer on the rest.
+  // While communication kernels hold some multiprocessors, what they bind takes that much longer on
+  // the rest.
   const bool talks = ahead.exchange.forward() > Seconds() || back.exchange.backward() > Seconds();
   const double left = multiprocessors - software.comm_multiprocessors;
   const double squeeze = talks && left > 0 ? multiprocessors / left : 1;
@@ -116,10 +128,11 @@ PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const Softwa
   };
   const double transfer = software.comm_slowdown;
 
-  // Two streams, in the order of deepseek2024's Figure 4: attn F, mlp B, mlp W, mlp F, attn B, attn W on one, and on
-  // the other combine B, dispatch F, dispatch B, combine F. Played over a few layers to reach the steady state.
-  Seconds compute, comm, busy;          // ends of the streams; work done on compute
-  Seconds combined_forward, input_grad; // when combine F and attn B of the layer before ended
+  // Two streams, in the order of deepseek2024's Figure 4: attn F, mlp B, mlp W, mlp F, attn B, attn
+  // W on one, and on the other combine B, dispatch F, dispatch B, combine F. Played over a few
+  // layers to reach the steady state.
+  Seconds compute, comm, busy;           // ends of the streams; work done on compute
+  Seconds combined_forward, input_grad;  // when combine F and attn B of the layer before ended
   Seconds time, waiting, last_end, last_busy;
   constexpr int kWarm = 4;
   for (int layer = 0; layer < 2 * kWarm; ++layer) {
@@ -153,7 +166,8 @@ PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const Softwa
   return {time, waiting};
 }
 
-const ItemPricer::PairCost& ItemPricer::pair_cost(ItemClass ahead, ItemClass back, const BlockLayout& layout) {
+const ItemPricer::PairCost& ItemPricer::pair_cost(ItemClass ahead, ItemClass back,
+                                                  const BlockLayout& layout) {
   const auto key = std::tuple(ahead, back, layout);
   const auto found = pairs_.find(key);
   if (found != pairs_.end()) return found->second;

@@ -1,6 +1,7 @@
-// Level A of the simulation: how long one instruction takes for one item of the model (the embedding, a layer, an MTP
-// block, the head) on its rank, with its communication beside it. Durations of a chunk are sums over its items; an
-// overlapped pair is priced item by item from a two-stream schedule of compute and expert traffic.
+// Level A of the simulation: how long one instruction takes for one item of the model (the
+// embedding, a layer, an MTP block, the head) on its rank, with its communication beside it.
+// Durations of a chunk are sums over its items; an overlapped pair is priced item by item from a
+// two-stream schedule of compute and expert traffic.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,7 +25,8 @@ std::vector<ItemClass> classes_of(const ModelSpec& model);
 struct ItemPhases {
   Seconds attention_forward, attention_input_grad, attention_weight_grad;
   Seconds mlp_forward, mlp_input_grad, mlp_weight_grad;
-  // Of the above, the share that is bound by multiprocessors and slows down when communication kernels take some.
+  // Of the above, the share that is bound by multiprocessors and slows down when communication
+  // kernels take some.
   double multiply_share = 0;
   ExchangeCost exchange;
 };
@@ -35,7 +37,7 @@ struct ItemCost {
   // Of these: communication that nothing hides.
   Tick forward_exposed, input_grad_exposed;
   ItemPhases phases;
-  KeptBytes kept;             // per micro-batch
+  KeptBytes kept;  // per micro-batch
   TransientBytes transient;
   std::array<Seconds, kBases> by_basis{};  // of F + I + W compute
   Seconds uncertain;                       // sum of time x expected relative error
@@ -46,7 +48,8 @@ class ItemPricer {
   explicit ItemPricer(BlockPricer& blocks) : blocks_(blocks) {}
 
   const ItemCost& price(ItemClass item, const BlockLayout& layout);
-  // An overlapped pair: the forward of `ahead` with the whole backward of `back`, in the steady state of a long chunk.
+  // An overlapped pair: the forward of `ahead` with the whole backward of `back`, in the steady
+  // state of a long chunk.
   Tick pair(ItemClass ahead, ItemClass back, const BlockLayout& layout);
   // Of a pair: the time its compute stream waits for communication.
   Tick pair_exposed(ItemClass ahead, ItemClass back, const BlockLayout& layout);
@@ -64,10 +67,12 @@ class ItemPricer {
   std::map<std::tuple<ItemClass, ItemClass, BlockLayout>, PairCost> pairs_;
 };
 
-// The steady-state time of one overlapped pair, and the part in which compute waits, from the phases of both items.
+// The steady-state time of one overlapped pair, and the part in which compute waits, from the
+// phases of both items.
 struct PairTime {
   Seconds time, waiting;
 };
-PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const SoftwareProfile& software, double multiprocessors);
+PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const SoftwareProfile& software,
+                   double multiprocessors);
 
 }  // namespace narrows

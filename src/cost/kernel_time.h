@@ -6,7 +6,8 @@
 // floor of the chip asked about.
 //
 // A `generation` names kernels that once were: "dsv3-2024" are those of the DeepSeek-V3 training
-// trace on H800; "" takes the newest published rows. SPDX-License-Identifier: Apache-2.0
+// trace on H800; "" takes the newest published rows.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <memory>

@@ -1,6 +1,7 @@
 // Attention times (kernel_time.h gives the method): efficiencies of measured attention, scattered
 // over the length attended to, the width of the heads, how many heads run at once, and causal or
-// not. SPDX-License-Identifier: Apache-2.0
+// not.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -3,7 +3,8 @@
 // efficiencies carry over between shapes and chips better than times do. Half of the tile and wave
 // quantisation (whole 128-wide tiles, whole rounds of tiles over the multiprocessors, the best of
 // five tile shapes) is part of the floor: taking all or none of it left larger leave-one-out
-// residuals on the published tables. SPDX-License-Identifier: Apache-2.0
+// residuals on the published tables.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

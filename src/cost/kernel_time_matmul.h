@@ -1,7 +1,8 @@
 // Matmul times (kernel_time.h gives the method). A model of one recipe, direction and grouping is a
 // grid of efficiencies, a correction of the grid for dense forward matmuls (own rows of a chip that
 // borrows its grid, or a library's), and a correction for the direction and grouping; each may be
-// absent. SPDX-License-Identifier: Apache-2.0
+// absent.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // Times of kernels that only move data: launch and traffic over bandwidth, times what kernels of
-// that class achieve of it, by how much they move. SPDX-License-Identifier: Apache-2.0
+// that class achieve of it, by how much they move.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

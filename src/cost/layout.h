@@ -1,5 +1,5 @@
-// What of a strategy changes the price of a block: the sharding, where its groups lie on the cluster's levels, and the
-// numeric choices. The planner prices each distinct key once.
+// What of a strategy changes the price of a block: the sharding, where its groups lie on the
+// cluster's levels, and the numeric choices. The planner prices each distinct key once.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/load.h"
 
@@ -101,7 +102,8 @@ double expected_max_over_mean(const RouterShape& routing, int ep, double tokens,
   return 1 + expected_maximum_of_normals(ep) * std::sqrt(variance);
 }
 
-double expected_max_over_mean(const RouterShape& routing, int ep, double tokens, double expert_spread) {
+double expected_max_over_mean(const RouterShape& routing, int ep, double tokens,
+                              double expert_spread) {
   return expected_max_over_mean(routing, ep, tokens, sample_groups(routing), expert_spread);
 }
 

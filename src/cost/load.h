@@ -5,7 +5,8 @@
 // then nearly normal, and the expected maximum of the group is its mean plus a multiple of the
 // deviation (the first order statistic of normals). Natural routing has popular experts besides:
 // `expert_spread`, the standard deviation of an expert's expected rows over their mean. It does not
-// shrink with the number of tokens. SPDX-License-Identifier: Apache-2.0
+// shrink with the number of tokens.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "cost/reach.h"

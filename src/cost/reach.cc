@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/reach.h"
 
@@ -170,7 +171,8 @@ GroupCounts sample_groups(const RouterShape& routing, int tokens) {
   return counts;
 }
 
-Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node, const GroupCounts& counts) {
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node,
+                     const GroupCounts& counts) {
   ASSERT(ep >= 1);
   ASSERT(ep <= routing.experts);
   const int width = std::clamp(gpus_per_node, 1, ep);

@@ -5,7 +5,8 @@
 // random subset and the expectation is closed (hypergeometric). With group-limited routing
 // (DeepSeek-V3) the number of experts that each group gets is sampled, 20,000 tokens with a fixed
 // seed; given those numbers the places inside a group are exact, so that the error of a mean is
-// below 0.2 % and the same on every machine. SPDX-License-Identifier: Apache-2.0
+// below 0.2 % and the same on every machine.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -56,6 +57,7 @@ bool is_group_limited(const RouterShape& routing);
 // `gpus_per_node` in order.
 Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node);
 // The same with counts that the caller kept.
-Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node, const GroupCounts& counts);
+Reach expected_reach(const RouterShape& routing, int ep, int gpus_per_node,
+                     const GroupCounts& counts);
 
 }  // namespace narrows

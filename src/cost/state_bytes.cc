@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/state_bytes.h"
 
@@ -52,7 +53,8 @@ ShardSizes shard_sizes(const Strategy& strategy, const Grid& grid) {
 }
 
 Dtype stored_weight(Recipe recipe, bool linear, const SoftwareProfile& software) {
-  if (linear && is_quantised(recipe) && software.resident_quantised_weights) return operand_dtype(recipe);
+  if (linear && is_quantised(recipe) && software.resident_quantised_weights)
+    return operand_dtype(recipe);
   return activation_dtype(recipe);
 }
 
@@ -62,7 +64,9 @@ namespace {
 struct Split {
   double linear_dense, linear_expert, other;
 };
-Split split(const HeldParameters& held) { return {held.dense, held.expert, held.norm + held.tables}; }
+Split split(const HeldParameters& held) {
+  return {held.dense, held.expert, held.norm + held.tables};
+}
 
 // Master weights and both moments; a float recipe's weights are their own master.
 Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
@@ -96,7 +100,8 @@ Bytes optimizer_traffic(const HeldParameters& held, const Strategy& strategy, co
   const double dense = (held.dense + held.norm + held.tables) / shards.dense;
   const double expert = held.expert / shards.expert;
   // The gradient twice (its norm, then the update), state in and out, the weight out.
-  const Bytes element = 2 * size_of(software.gradient_dtype) + 2 * optimizer_element(strategy.precision, software) +
+  const Bytes element = 2 * size_of(software.gradient_dtype) +
+                        2 * optimizer_element(strategy.precision, software) +
                         size_of(activation_dtype(strategy.precision));
   return (dense + expert) * element;
 }

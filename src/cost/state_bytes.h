@@ -1,5 +1,5 @@
-// What stays on a rank through the whole step: weights, gradients and optimiser state of the parameters it holds, as
-// ZeRO shards them (rajbhandari2020) and the stack stores them.
+// What stays on a rank through the whole step: weights, gradients and optimiser state of the
+// parameters it holds, as ZeRO shards them (rajbhandari2020) and the stack stores them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,7 +16,7 @@ namespace narrows {
 
 // Numbers of parameters on one rank by class, after tensor and expert parallelism.
 struct HeldParameters {
-  double dense = 0;   // linear layers outside the experts
+  double dense = 0;  // linear layers outside the experts
   double norm = 0;
   double expert = 0;
   double tables = 0;  // embedding and head

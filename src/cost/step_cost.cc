@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/step_cost.h"
 
@@ -7,7 +8,8 @@
 
 namespace narrows {
 
-BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& grid, const Cluster& cluster) {
+BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& grid,
+                         const Cluster& cluster) {
   BlockLayout layout;
   layout.sharding = {s.tp, s.sequence_parallel, s.cp, s.ep, s.etp, s.micro_batch, sequence};
   layout.recipe = s.precision;
@@ -28,8 +30,12 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
     if (known == distinct.end()) distinct.push_back(item);
     const ItemCost& cost = pricer.price(item, layout);
     shared.costs.push_back(&cost);
-    shared.items.push_back({cost.forward, cost.input_grad, cost.weight_grad, cost.forward_exposed,
-                            cost.input_grad_exposed, {}});
+    shared.items.push_back({cost.forward,
+                            cost.input_grad,
+                            cost.weight_grad,
+                            cost.forward_exposed,
+                            cost.input_grad_exposed,
+                            {}});
   }
   for (const ItemClass& ahead : distinct) {
     shared.pairs.emplace_back();
@@ -53,29 +59,36 @@ StepCost::StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPrice
     const Bytes message = tokens_outside(layout.layout.sharding) * pricer.blocks().model().hidden *
                           size_of(activation_dtype(layout.layout.recipe));
     const Span neighbours = span_of(cluster, 2, grid_.stride(Axis::Pp));
-    send_ = round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, cluster).time);
+    send_ = round_up(
+        collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, cluster)
+            .time);
   }
   if (strategy_.zero == 3) {
     for (std::size_t i = 0; i < items_.size(); ++i) add_fsdp(static_cast<int>(i));
   }
 }
 
-// ZeRO-3: the item's weights are gathered before F and before I, its gradients scattered after W, each micro-batch;
-// the stack hides a share of that under the item's own compute.
+// ZeRO-3: the item's weights are gathered before F and before I, its gradients scattered after W,
+// each micro-batch; the stack hides a share of that under the item's own compute.
 void StepCost::add_fsdp(int index) {
   const SoftwareProfile& software = pricer_.blocks().software();
   const Cluster& cluster = pricer_.blocks().cluster();
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
-  const HeldParameters held = held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
+  const HeldParameters held =
+      held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
   const auto move = [&](CollectiveKind what, Bytes element) {
     const double dense = held.dense + held.norm + held.tables;
-    return collective_time({what, Axis::DpShard, dense * element, 0}, grid_.span(cluster, Axis::DpShard), cluster).time +
+    return collective_time({what, Axis::DpShard, dense * element, 0},
+                           grid_.span(cluster, Axis::DpShard), cluster)
+               .time +
            collective_time({what, Axis::Edp, held.expert * element, 0},
                            span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
                .time;
   };
-  const Seconds gather = move(CollectiveKind::AllGather, size_of(stored_weight(strategy_.precision, true, software)));
-  const Seconds scatter = move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
+  const Seconds gather =
+      move(CollectiveKind::AllGather, size_of(stored_weight(strategy_.precision, true, software)));
+  const Seconds scatter =
+      move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
   const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic) {
     const Tick more = round_up(max(Seconds(), traffic - software.overlap_fsdp * to_seconds(pass)));
     pass += more;
@@ -126,7 +139,9 @@ TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
     Seconds time;
     const auto add = [&](double parameters, ParamClass group) {
       if (parameters <= 0) return;
-      time += collective_time({what, Axis::Dp, parameters * element, 0}, grid_.reduction_span(group, model, cluster), cluster).time;
+      time += collective_time({what, Axis::Dp, parameters * element, 0},
+                              grid_.reduction_span(group, model, cluster), cluster)
+                  .time;
     };
     add(held.dense + held.norm, ParamClass::Dense);
     add(held.expert, ParamClass::Expert);
@@ -134,11 +149,16 @@ TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
     return time;
   };
   TailCost tail;
-  tail.optimizer = pricer_.blocks().kernels().optimizer(optimizer_traffic(held, strategy_, grid_, software)).time;
+  tail.optimizer = pricer_.blocks()
+                       .kernels()
+                       .optimizer(optimizer_traffic(held, strategy_, grid_, software))
+                       .time;
   if (strategy_.zero == 3) return tail;  // gathers and scatters are ops of the chunks
-  const Seconds reduce = over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
+  const Seconds reduce =
+      over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);
-  if (strategy_.zero > 0) tail.gather = (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
+  if (strategy_.zero > 0)
+    tail.gather = (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
   return tail;
 }
 

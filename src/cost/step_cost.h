@@ -1,5 +1,5 @@
-// All that one strategy costs, item by item and once a step: what the schedule player needs, and what a bound on the
-// step may use. The partition of items over stages is still open here.
+// All that one strategy costs, item by item and once a step: what the schedule player needs, and
+// what a bound on the step may use. The partition of items over stages is still open here.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,13 +20,14 @@ struct ItemTicks {
 
 // After the last backward of a rank.
 struct TailCost {
-  Seconds reduce;     // gradients, exposed part
+  Seconds reduce;  // gradients, exposed part
   Seconds optimizer;
-  Seconds gather;     // updated parameters, exposed part
+  Seconds gather;  // updated parameters, exposed part
   Seconds all() const { return reduce + optimizer + gather; }
 };
 
-// The items of a model under one block layout: shared by all strategies that differ in pipeline, schedule or ZeRO only.
+// The items of a model under one block layout: shared by all strategies that differ in pipeline,
+// schedule or ZeRO only.
 struct LayoutCost {
   BlockLayout layout;
   std::vector<ItemClass> classes;
@@ -53,7 +54,8 @@ class StepCost {
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 
-  // An overlapped pair of two runs of items: the forward of [first, last], the backward of another run in reverse.
+  // An overlapped pair of two runs of items: the forward of [first, last], the backward of another
+  // run in reverse.
   struct Run {
     int first = 0;
     int last = -1;  // included; empty if last < first
@@ -65,7 +67,8 @@ class StepCost {
 
   // What tables and shards are counted from.
   const HeldTable& held() const { return held_; }
-  // For a rank that holds these parameters; `window` is the backward time that the reduction can hide under.
+  // For a rank that holds these parameters; `window` is the backward time that the reduction can
+  // hide under.
   TailCost tail(const HeldParameters& held, Seconds window) const;
 
  private:
@@ -82,6 +85,7 @@ class StepCost {
 };
 
 // The key under which the strategy's blocks are priced.
-BlockLayout block_layout(const Strategy& strategy, std::int64_t sequence, const Grid& grid, const Cluster& cluster);
+BlockLayout block_layout(const Strategy& strategy, std::int64_t sequence, const Grid& grid,
+                         const Cluster& cluster);
 
 }  // namespace narrows

@@ -1,13 +1,15 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "economics/training_cost.h"
 
 namespace narrows {
 
-std::optional<TrainingCost> training_cost(const Training& training, const Cluster& cluster, Seconds step,
-                                          PricePerTime price) {
+std::optional<TrainingCost> training_cost(const Training& training, const Cluster& cluster,
+                                          Seconds step, PricePerTime price) {
   if (training.tokens == 0) return std::nullopt;
   TrainingCost cost;
-  const double tokens_a_step = static_cast<double>(training.sequence) * static_cast<double>(training.global_batch);
+  const double tokens_a_step =
+      static_cast<double>(training.sequence) * static_cast<double>(training.global_batch);
   cost.steps = static_cast<double>(training.tokens) / tokens_a_step;
   cost.duration = cost.steps * step;
   cost.gpu_hours = cluster.gpus * (cost.duration / hour);

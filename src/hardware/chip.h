@@ -1,5 +1,6 @@
 // Accelerator chips: peak rates, memory and links, each figure with its source. Read from
-// hwprofiles/chips/*.json. SPDX-License-Identifier: Apache-2.0
+// hwprofiles/chips/*.json.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>

@@ -1,5 +1,6 @@
 // Chips in JSON: hwprofiles/chips/*.json and the chip inside a plan file. Strict: an unknown key,
-// unit or number is refused with its place. SPDX-License-Identifier: Apache-2.0
+// unit or number is refused with its place.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "base/json.h"

@@ -1,6 +1,7 @@
 // Clusters in JSON. A plan file holds one whole, chip included. A profile names its chip, and a
 // node type (hwprofiles/nodes) whose levels, price and power it takes where it gives none: a user's
-// own cluster can be five lines. SPDX-License-Identifier: Apache-2.0
+// own cluster can be five lines.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <functional>

@@ -2,7 +2,8 @@
 // a chip. The tests are arithmetic on the chip's figures: total processing performance (TPP) =
 // dense rate times bits of the format, the highest over formats; performance density = TPP over the
 // area of all logic dies; input/output = both directions of all links but memory. Not legal advice:
-// a class here is what the thresholds give, not a ruling. SPDX-License-Identifier: Apache-2.0
+// a class here is what the thresholds give, not a ruling.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

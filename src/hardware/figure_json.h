@@ -1,6 +1,7 @@
 // Figures in JSON: {"value": "3.35 TB/s", "source": "S-STAS-ACC", "mark": "from-memory", "note":
 // "..."}. A figure without a source is refused, and so is a value of zero where only a positive one
-// makes sense. SPDX-License-Identifier: Apache-2.0
+// makes sense.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

@@ -1,6 +1,7 @@
 // What chips and servers cost to rent and to buy, as published, each with a date and a source
 // (hwprofiles/prices). The price that a cluster uses by default stands in its node type; these are
-// for comparison and for ownership. SPDX-License-Identifier: Apache-2.0
+// for comparison and for ownership.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>

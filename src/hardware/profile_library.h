@@ -1,6 +1,7 @@
 // The chips, nodes, clusters, export rules and prices that the program knows: those of hwprofiles,
 // compiled in, and a folder of the user's whose files replace them or add to them by path
-// (`--profiles DIR`: DIR/chips/h100-sxm5.json). SPDX-License-Identifier: Apache-2.0
+// (`--profiles DIR`: DIR/chips/h100-sxm5.json).
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>

@@ -3,7 +3,8 @@
 // the columns mean; then `name,value` lines hold for every row of the file; then a line `columns,…`
 // names the columns, and rows follow. Times are in microseconds (`us`), traffic in 10^6 bytes
 // (`mb`). A name that is not known, a missing one, a row of the wrong length or a number that is
-// not positive is refused with file and line. SPDX-License-Identifier: Apache-2.0
+// not positive is refused with file and line.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <span>

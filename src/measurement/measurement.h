@@ -1,6 +1,6 @@
 // A measurement: a fact about one kernel. What ran, where, how long it took, and who says so.
-// Estimates are made from these in cost/; nothing here predicts. SPDX-License-Identifier:
-// Apache-2.0
+// Estimates are made from these in cost/; nothing here predicts.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

@@ -1,6 +1,7 @@
 // Builds the op graph of a block. Passes in order: build, fuse, recipe (quantise ops, stored
 // formats) happen in build_block; differentiate() then chooses what is kept, derives I and W and
-// inserts recomputation and the mirrored communication. SPDX-License-Identifier: Apache-2.0
+// inserts recomputation and the mirrored communication.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "model/graph.h"

@@ -1,6 +1,6 @@
 // The forward graphs of the blocks. Shapes are per rank: heads and intermediate sizes divided by
-// tensor parallelism, tokens by context and sequence parallelism. SPDX-License-Identifier:
-// Apache-2.0
+// tensor parallelism, tokens by context and sequence parallelism.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
 #include "model/block.h"
@@ -204,7 +204,8 @@ TensorId head_block(const Site& site, TensorId x) {
     return loss;
   }
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
-  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax, 2 * (bytes_expected(b.at(softmax)) / byte));
+  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax,
+                 2 * (bytes_expected(b.at(softmax)) / byte));
   b.last().input_grad_needs = {softmax};
   return softmax;
 }

@@ -1,8 +1,8 @@
 // Training FLOPs per token as published figures count them: forward, input gradients and weight
 // gradients of matmuls and of the attention core, recomputation never. 6 per matmul weight that a
 // token meets, and 6 heads (d_qk + d_v) per key that it attends to. Papers differ in what they
-// leave out; a FLOP rate or MFU means nothing without its convention. SPDX-License-Identifier:
-// Apache-2.0
+// leave out; a FLOP rate or MFU means nothing without its convention.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

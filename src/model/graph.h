@@ -1,7 +1,8 @@
 // The op graph of a block: what one rank does for one micro-batch of one attention, FFN, MoE,
 // embedding, head or MTP block. Built once per key and then immutable; ops stand in execution
 // order. `measure` times its ops, `cost` prices them, `runtime` runs them; memory is the liveness
-// of its tensors. SPDX-License-Identifier: Apache-2.0
+// of its tensors.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

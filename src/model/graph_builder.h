@@ -1,6 +1,6 @@
 // The small language in which the blocks are written: each call appends one op with its traffic,
-// and says which tensors its gradients need. Internal to src/model. SPDX-License-Identifier:
-// Apache-2.0
+// and says which tensors its gradients need. Internal to src/model.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <initializer_list>

@@ -3,8 +3,8 @@
 // is checked for type and range, and for keys that contradict each other; what would change the
 // work and cannot be expressed is refused, never dropped. Families by `model_type`: deepseek,
 // deepseek_v2, deepseek_v3, kimi_k2, llama, mistral, mixtral, qwen2, qwen3, qwen2_moe, qwen3_moe,
-// gpt2. Where a key is absent, the family's documented default holds. SPDX-License-Identifier:
-// Apache-2.0
+// gpt2. Where a key is absent, the family's documented default holds.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

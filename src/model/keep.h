@@ -1,5 +1,5 @@
-// Which activations a layer keeps from its forward to its backward. What is not kept is recomputed from what is, when
-// a gradient first needs it.
+// Which activations a layer keeps from its forward to its backward. What is not kept is recomputed
+// from what is, when a gradient first needs it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace narrows {
 
-// None: nothing is recomputed. Selective: the attention core (korthikanti2022). Full: only a layer's input is kept.
-// V3: norms, MLA up-projections and the activation function (deepseek2024).
+// None: nothing is recomputed. Selective: the attention core (korthikanti2022). Full: only a
+// layer's input is kept. V3: norms, MLA up-projections and the activation function (deepseek2024).
 enum class Recompute { None, Selective, Full, V3 };
 std::string to_string(Recompute recompute);
 std::optional<Recompute> recompute_of(std::string_view name);

@@ -1,5 +1,5 @@
-// The vocabulary of work: what one kernel or collective does, with shapes, formats and tensors. The same op is timed by
-// `measure`, priced by `cost`, played by `sim` and run by `runtime`.
+// The vocabulary of work: what one kernel or collective does, with shapes, formats and tensors. The
+// same op is timed by `measure`, priced by `cost`, played by `sim` and run by `runtime`.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,7 +12,8 @@
 
 namespace narrows {
 
-// An extent that may depend on routing: its mean, and what memory must be ready for. Equal where it is exact.
+// An extent that may depend on routing: its mean, and what memory must be ready for. Equal where it
+// is exact.
 struct Rows {
   double expected = 0;
   double bound = 0;
@@ -24,19 +25,19 @@ inline Rows exactly(double n) { return {n, n}; }
 enum class Direction { Forward, InputGrad, WeightGrad };
 
 enum class OpKind {
-  Matmul,         // dense or, with groups > 1, grouped over experts
-  Attention,      // the attention core: softmax(q k) v, or its backward
-  Norm,           // RMSNorm or LayerNorm, residual addition fused or not
-  Rope,           // rotation and assembly of q and k
-  ActivationFn,   // SwiGLU or GELU
-  Elementwise,    // residual additions, casts, scalings, gradient accumulations
-  Quantise,       // to a scaled format, with or without transposition
-  Router,         // scores, top-k selection, weights
-  Permute,        // tokens to expert order and back, with copies
-  Embedding,      // lookup or scatter-add
-  Loss,           // softmax cross-entropy over the vocabulary
-  Optimizer,      // AdamW over a range of parameters
-  Collective      // communication over one axis of the layout
+  Matmul,        // dense or, with groups > 1, grouped over experts
+  Attention,     // the attention core: softmax(q k) v, or its backward
+  Norm,          // RMSNorm or LayerNorm, residual addition fused or not
+  Rope,          // rotation and assembly of q and k
+  ActivationFn,  // SwiGLU or GELU
+  Elementwise,   // residual additions, casts, scalings, gradient accumulations
+  Quantise,      // to a scaled format, with or without transposition
+  Router,        // scores, top-k selection, weights
+  Permute,       // tokens to expert order and back, with copies
+  Embedding,     // lookup or scatter-add
+  Loss,          // softmax cross-entropy over the vocabulary
+  Optimizer,     // AdamW over a range of parameters
+  Collective     // communication over one axis of the layout
 };
 std::string to_string(OpKind kind);
 
@@ -50,7 +51,7 @@ struct MatmulShape {
 };
 
 struct AttentionShape {
-  double batch = 0;          // sequences
+  double batch = 0;  // sequences
   int heads = 0;
   int kv_heads = 0;
   std::int64_t queries = 0;  // tokens of a sequence that attend
@@ -58,11 +59,20 @@ struct AttentionShape {
   int qk_dim = 0;
   int v_dim = 0;
   bool causal = true;
-  int window = 0;            // 0 = none
+  int window = 0;  // 0 = none
   friend bool operator==(const AttentionShape&, const AttentionShape&) = default;
 };
 
-enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, Dispatch, Combine, AllToAll, SendRecv, Broadcast };
+enum class CollectiveKind {
+  AllReduce,
+  AllGather,
+  ReduceScatter,
+  Dispatch,
+  Combine,
+  AllToAll,
+  SendRecv,
+  Broadcast
+};
 std::string to_string(CollectiveKind kind);
 
 // The axes of a layout that ranks communicate along.
@@ -72,8 +82,9 @@ std::string to_string(Axis axis);
 struct CollectiveShape {
   CollectiveKind what = CollectiveKind::AllReduce;
   Axis axis = Axis::Tp;
-  // AllReduce, Broadcast, SendRecv: the buffer. AllGather, ReduceScatter: the whole (gathered) buffer. AllToAll: what a
-  // rank sends in total. Dispatch, Combine: one token's bytes to one destination.
+  // AllReduce, Broadcast, SendRecv: the buffer. AllGather, ReduceScatter: the whole (gathered)
+  // buffer. AllToAll: what a rank sends in total. Dispatch, Combine: one token's bytes to one
+  // destination.
   Bytes bytes;
   double tokens = 0;  // Dispatch and Combine: tokens of this rank
   friend bool operator==(const CollectiveShape&, const CollectiveShape&) = default;

@@ -1,5 +1,6 @@
-// What a model is: the shape of a decoder-only transformer, dense or mixture-of-experts, with multi-head latent or
-// grouped-query attention. Everything else (parameters, FLOPs, the op graph) is computed from this.
+// What a model is: the shape of a decoder-only transformer, dense or mixture-of-experts, with
+// multi-head latent or grouped-query attention. Everything else (parameters, FLOPs, the op graph)
+// is computed from this.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,7 +13,8 @@ namespace narrows {
 
 enum class AttentionKind { Gqa, Mla };  // MHA is GQA with as many KV heads as heads
 
-// QK normalisation: none, one RMSNorm of head_dim shared by all heads of q and one of k, or over the whole projection.
+// QK normalisation: none, one RMSNorm of head_dim shared by all heads of q and one of k, or over
+// the whole projection.
 enum class QkNorm { None, PerHead, Full };
 
 struct AttentionSpec {
@@ -27,8 +29,9 @@ struct AttentionSpec {
   int v_dim = 0;     // MLA: dimensions of a value head
   bool qkv_bias = false;
   QkNorm qk_norm = QkNorm::None;
-  int window = 0;        // sliding window in tokens, 0 = full causal attention
-  int window_every = 1;  // layer l has the window unless (l + 1) % window_every == 0; 1 = every layer has it
+  int window = 0;  // sliding window in tokens, 0 = full causal attention
+  int window_every =
+      1;  // layer l has the window unless (l + 1) % window_every == 0; 1 = every layer has it
 
   friend bool operator==(const AttentionSpec&, const AttentionSpec&) = default;
 
@@ -39,14 +42,15 @@ struct AttentionSpec {
 enum class RouterScore { Softmax, Sigmoid };
 
 struct MoeSpec {
-  int experts = 0;      // routed experts
-  int top_k = 0;        // experts a token
-  int expert_ffn = 0;   // intermediate size of one routed expert
-  int shared_ffn = 0;   // intermediate size of all shared experts together, 0 = none
-  int groups = 1;       // node-limited routing: expert groups
-  int top_groups = 1;   // groups a token may reach
-  int dense_layers = 0; // the first layers have a dense FFN
-  int layer_step = 1;   // after them every layer_step-th layer is MoE: (l - dense_layers + 1) % layer_step == 0
+  int experts = 0;       // routed experts
+  int top_k = 0;         // experts a token
+  int expert_ffn = 0;    // intermediate size of one routed expert
+  int shared_ffn = 0;    // intermediate size of all shared experts together, 0 = none
+  int groups = 1;        // node-limited routing: expert groups
+  int top_groups = 1;    // groups a token may reach
+  int dense_layers = 0;  // the first layers have a dense FFN
+  int layer_step =
+      1;  // after them every layer_step-th layer is MoE: (l - dense_layers + 1) % layer_step == 0
   RouterScore score = RouterScore::Softmax;
   bool selection_bias = false;  // a bias per expert for balancing without auxiliary loss
   bool shared_gate = false;     // a sigmoid gate on the shared expert (Qwen2-MoE)
@@ -61,15 +65,16 @@ struct ModelSpec {
   std::string name;
   int layers = 0;
   int hidden = 0;
-  int ffn = 0;  // intermediate size of a dense FFN; unused (0 in the built-ins) where no layer is dense
+  int ffn =
+      0;  // intermediate size of a dense FFN; unused (0 in the built-ins) where no layer is dense
   int vocab = 0;
   bool tied_embeddings = false;
   Activation activation = Activation::SwiGlu;
   NormKind norm = NormKind::Rms;
-  bool linear_bias = false;       // biases on all linear layers (GPT-2, GPT-3)
-  int learned_positions = 0;      // rows of a learned position table, 0 = rotary
-  int max_positions = 0;          // the longest sequence the model was made for, 0 = not stated
-  int mtp_layers = 0;             // multi-token-prediction blocks (deepseek2024)
+  bool linear_bias = false;   // biases on all linear layers (GPT-2, GPT-3)
+  int learned_positions = 0;  // rows of a learned position table, 0 = rotary
+  int max_positions = 0;      // the longest sequence the model was made for, 0 = not stated
+  int mtp_layers = 0;         // multi-token-prediction blocks (deepseek2024)
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
 

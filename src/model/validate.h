@@ -1,6 +1,7 @@
 // What a model shape must satisfy before anything is computed from it: every size within its range,
 // and the rules between fields (heads in groups, experts in groups, even rotary dimensions). All
-// readers of models end here. SPDX-License-Identifier: Apache-2.0
+// readers of models end here.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

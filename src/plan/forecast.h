@@ -1,6 +1,7 @@
 // What a plan is expected to do: the predicted step, its parts, the memory of every pipeline rank,
 // and what the whole training costs. Filled by the simulator and by economics; written into plan
-// files and `--json`. SPDX-License-Identifier: Apache-2.0
+// files and `--json`.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

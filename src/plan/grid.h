@@ -5,7 +5,8 @@
 //
 // Everything is closed form, since the enumeration asks for spans: a group within a stage is an
 // arithmetic progression in the stage's own numbering, and that numbering is monotone in the global
-// rank. SPDX-License-Identifier: Apache-2.0
+// rank.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>

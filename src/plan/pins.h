@@ -1,6 +1,7 @@
 // What `--fix` pins: fields of the strategy by their JSON names, `tp=8,pp=16,schedule=dualpipe`.
 // What is not pinned is searched. dp and micro_batches follow from the rest, but may be pinned and
-// must then agree. SPDX-License-Identifier: Apache-2.0
+// must then agree.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

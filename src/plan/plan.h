@@ -1,7 +1,8 @@
 // A plan: the decision how a training is laid out, with everything that it was decided on. The plan
 // file is complete (model, cluster and software stand in it in full), has a version, its keys in a
 // fixed order and no wall time, so that the same plan is the same bytes. `train` needs nothing else
-// but data. SPDX-License-Identifier: Apache-2.0
+// but data.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/step.h"
 
@@ -26,11 +27,13 @@ ItemTicks sum_ticks(const StepCost& cost, Run run) {
 
 // (rank, chunk) -> its stage's items.
 std::vector<std::vector<Run>> runs_by_rank(const Schedule& schedule, const StageRuns& runs) {
-  std::vector<std::vector<Run>> of(static_cast<std::size_t>(schedule.ranks),
-                                   std::vector<Run>(static_cast<std::size_t>(schedule.chunks_per_rank)));
+  std::vector<std::vector<Run>> of(
+      static_cast<std::size_t>(schedule.ranks),
+      std::vector<Run>(static_cast<std::size_t>(schedule.chunks_per_rank)));
   for (const auto& route : schedule.routes) {
     for (std::size_t stage = 0; stage < route.size(); ++stage) {
-      of[static_cast<std::size_t>(route[stage].rank)][static_cast<std::size_t>(route[stage].chunk)] = runs[stage];
+      of[static_cast<std::size_t>(route[stage].rank)]
+        [static_cast<std::size_t>(route[stage].chunk)] = runs[stage];
     }
   }
   return of;
@@ -41,7 +44,8 @@ bool has_pairs(const Schedule& schedule) {
 }
 
 // Communication that nothing hides, over the whole program of a rank.
-Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vector<Run>& chunks, int rank) {
+Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vector<Run>& chunks,
+                int rank) {
   std::vector<ItemTicks> ticks;
   for (const Run& run : chunks) ticks.push_back(sum_ticks(cost, run));
   const std::size_t n = chunks.size();
@@ -57,12 +61,21 @@ Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vecto
   for (const Instruction& at : schedule.programs[static_cast<std::size_t>(rank)]) {
     const ItemTicks& t = ticks[static_cast<std::size_t>(at.chunk)];
     switch (at.action) {
-      case Action::Forward: total += t.forward_exposed; break;
-      case Action::InputGrad: total += t.input_grad_exposed; break;
-      case Action::WeightGrad: total += t.weight_grad_exposed; break;
-      case Action::Backward: total += t.input_grad_exposed + t.weight_grad_exposed; break;
+      case Action::Forward:
+        total += t.forward_exposed;
+        break;
+      case Action::InputGrad:
+        total += t.input_grad_exposed;
+        break;
+      case Action::WeightGrad:
+        total += t.weight_grad_exposed;
+        break;
+      case Action::Backward:
+        total += t.input_grad_exposed + t.weight_grad_exposed;
+        break;
       case Action::Pair:
-        total += pairs[static_cast<std::size_t>(at.chunk) * n + static_cast<std::size_t>(at.back_chunk)];
+        total +=
+            pairs[static_cast<std::size_t>(at.chunk) * n + static_cast<std::size_t>(at.back_chunk)];
         break;
     }
   }
@@ -82,10 +95,12 @@ StageRuns runs_from_cuts(const std::vector<int>& last_items) {
 }
 
 Result<Schedule> schedule_for(const Strategy& strategy) {
-  return make_schedule(strategy.schedule, strategy.pp, chunks_per_rank(strategy), static_cast<int>(strategy.micro_batches));
+  return make_schedule(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
+                       static_cast<int>(strategy.micro_batches));
 }
 
-Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, bool blocking_sends) {
+Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
+                       bool blocking_sends) {
   const Tick blocked = blocking_sends && schedule.ranks > 1 ? cost.send() : Tick{};
   const auto by_rank = runs_by_rank(schedule, runs);
   Durations d;
@@ -93,7 +108,8 @@ Durations durations_of(const StepCost& cost, const Schedule& schedule, const Sta
     std::vector<ChunkTimes> times;
     for (const Run& run : chunks) {
       const ItemTicks t = sum_ticks(cost, run);
-      times.push_back({t.forward + blocked, t.input_grad + blocked, t.weight_grad, t.input_grad + t.weight_grad + blocked});
+      times.push_back({t.forward + blocked, t.input_grad + blocked, t.weight_grad,
+                       t.input_grad + t.weight_grad + blocked});
     }
     d.chunk.push_back(std::move(times));
     if (!has_pairs(schedule)) continue;
@@ -137,7 +153,8 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const St
     if (has_pairs(schedule)) {
       std::vector<std::vector<Bytes>> pairs(bytes.size(), std::vector<Bytes>(bytes.size()));
       for (std::size_t a = 0; a < bytes.size(); ++a) {
-        for (std::size_t c = 0; c < bytes.size(); ++c) pairs[a][c] = bytes[a].forward + bytes[c].backward;
+        for (std::size_t c = 0; c < bytes.size(); ++c)
+          pairs[a][c] = bytes[a].forward + bytes[c].backward;
       }
       live.pair.push_back(std::move(pairs));
     }
@@ -146,7 +163,8 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const St
   return live;
 }
 
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs, int rank) {
+HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
+                            int rank) {
   std::array<int, 5> counts{};
   const auto by_rank = runs_by_rank(schedule, runs);
   for (const Run& run : by_rank[static_cast<std::size_t>(rank)]) {
@@ -157,7 +175,8 @@ HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, cons
   return cost.held().of(counts);
 }
 
-RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak, const SoftwareProfile& software) {
+RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
+                       const SoftwareProfile& software) {
   const StateBytes state = state_bytes(held, cost.strategy(), cost.grid(), software);
   RankMemory m;
   m.parameters = state.weights;
@@ -186,8 +205,9 @@ TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const Stag
   return slowest;
 }
 
-StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, const CompiledSchedule& compiled,
-                            const StageRuns& runs, const SoftwareProfile& software) {
+StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
+                            const CompiledSchedule& compiled, const StageRuns& runs,
+                            const SoftwareProfile& software) {
   StepPrediction p;
   p.played = compiled.play(durations_of(cost, schedule, runs, software.blocking_p2p));
   p.makespan = p.played.makespan;
@@ -196,30 +216,36 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule, cons
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     const HeldParameters held = held_by_rank(cost, schedule, runs, rank);
     p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)], software));
-    if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)])) p.fullest_rank = rank;
+    if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)]))
+      p.fullest_rank = rank;
   }
 
   // The critical rank: the one whose last instruction ends last; of several, the busiest.
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     const auto r = static_cast<std::size_t>(rank), best = static_cast<std::size_t>(p.critical_rank);
     const Tick end = p.played.end[r].back(), last = p.played.end[best].back();
-    if (end > last || (end == last && p.played.busy[r] > p.played.busy[best])) p.critical_rank = rank;
+    if (end > last || (end == last && p.played.busy[r] > p.played.busy[best]))
+      p.critical_rank = rank;
   }
   const TailCost tail = slowest_tail(cost, schedule, runs);
-  const Tick reduce = round_up(tail.reduce), optimizer = round_up(tail.optimizer), gather = round_up(tail.gather);
+  const Tick reduce = round_up(tail.reduce), optimizer = round_up(tail.optimizer),
+             gather = round_up(tail.gather);
   const Tick overhead = round_up(software.step_overhead);
   p.step = p.makespan + reduce + optimizer + gather + overhead;
 
   const auto critical = static_cast<std::size_t>(p.critical_rank);
   const Tick busy = p.played.busy[critical];
-  const Tick exposed = exposed_on(cost, schedule, runs_by_rank(schedule, runs)[critical], p.critical_rank);
-  p.breakdown = {{"compute", busy - exposed},  {"exposed_comm", exposed},   {"bubble", p.makespan - busy},
-                 {"gradient_reduction", reduce}, {"optimizer", optimizer},  {"parameter_gather", gather},
+  const Tick exposed =
+      exposed_on(cost, schedule, runs_by_rank(schedule, runs)[critical], p.critical_rank);
+  p.breakdown = {{"compute", busy - exposed},   {"exposed_comm", exposed},
+                 {"bubble", p.makespan - busy}, {"gradient_reduction", reduce},
+                 {"optimizer", optimizer},      {"parameter_gather", gather},
                  {"overhead", overhead}};
   Seconds uncertain, all;
   for (std::size_t i = 0; i < cost.items().size(); ++i) {
     uncertain += cost.item(static_cast<int>(i)).uncertain;
-    for (std::size_t b = 0; b < kBases; ++b) p.by_basis[b] += cost.item(static_cast<int>(i)).by_basis[b];
+    for (std::size_t b = 0; b < kBases; ++b)
+      p.by_basis[b] += cost.item(static_cast<int>(i)).by_basis[b];
   }
   for (const Seconds t : p.by_basis) all += t;
   p.relative_error = all > Seconds() ? uncertain / all : 0;

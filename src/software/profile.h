@@ -1,6 +1,7 @@
 // A training stack as data: what it can run (the search space is cut to that), what it fuses and
 // overlaps, in which formats it keeps its state, and what it costs beside its kernels. Read from
-// hwprofiles/software/*.json; every figure has a source. SPDX-License-Identifier: Apache-2.0
+// hwprofiles/software/*.json; every figure has a source.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>
@@ -82,9 +83,10 @@ struct SoftwareProfile {
       1;  // a kernel's time beside a transfer over its time alone on the SMs left, at least 1
 
   // Cost beside kernels.
-  Seconds launch;                 // the least time of one kernel, launch included
-  Seconds step_overhead;          // once a step: data, logging, optimiser launch
-  // Natural routing: the standard deviation of an expert's expected load over the mean (cost/load.h).
+  Seconds launch;         // the least time of one kernel, launch included
+  Seconds step_overhead;  // once a step: data, logging, optimiser launch
+  // Natural routing: the standard deviation of an expert's expected load over the mean
+  // (cost/load.h).
   double expert_spread = 0;
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations

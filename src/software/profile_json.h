@@ -1,6 +1,7 @@
 // A software profile as hwprofiles/software/*.json and plan files write it. Every field but the
 // name, title, source and notes is {"value": …, "source": "…"}; all fields must be there, nothing
-// else may. Times and sizes are text with a unit. SPDX-License-Identifier: Apache-2.0
+// else may. Times and sizes are text with a unit.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "base/json.h"

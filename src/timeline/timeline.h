@@ -31,7 +31,8 @@ struct MemorySample {
 struct Timeline {
   int ranks = 1;
   std::vector<std::string> streams = {"compute"};
-  std::vector<TimeSpan> spans;  // by rank, then stream, then start; spans of one stream do not overlap
+  std::vector<TimeSpan>
+      spans;  // by rank, then stream, then start; spans of one stream do not overlap
   std::vector<MemorySample> memory;  // by rank, then time
 };
 

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json.h"
 
@@ -30,7 +31,8 @@ TEST_CASE("json: every complaint names file and line") {
 }
 
 TEST_CASE("json: 200,000 nested brackets are refused, not recursed into") {
-  CHECK(complaint(std::string(200000, '[')) == "f.json:1: expected at most 64 levels of nesting, found more");
+  CHECK(complaint(std::string(200000, '[')) ==
+        "f.json:1: expected at most 64 levels of nesting, found more");
 }
 
 TEST_CASE("json: zero has no sign") {
@@ -38,12 +40,15 @@ TEST_CASE("json: zero has no sign") {
 }
 
 TEST_CASE("json: a NUL byte is not the end of the text") {
-  CHECK(complaint(std::string("{}\n\0 x", 6)) == "f.json:2: not valid JSON: a NUL byte; is this a text file?");
+  CHECK(complaint(std::string("{}\n\0 x", 6)) ==
+        "f.json:2: not valid JSON: a NUL byte; is this a text file?");
   CHECK(complaint("[\"\\u0000\"]").starts_with("accepted"));
 }
 
 TEST_CASE("json: a reader refuses wrong types, ranges and unknown keys with their place") {
-  const Json root = *parse_json("{\n  \"rate\": 3350,\n  \"size\": \"-1 GB\",\n  \"layers\": 9e99,\n  \"layesr\": 1\n}", "f.json");
+  const Json root = *parse_json(
+      "{\n  \"rate\": 3350,\n  \"size\": \"-1 GB\",\n  \"layers\": 9e99,\n  \"layesr\": 1\n}",
+      "f.json");
   JsonObject object = *JsonObject::of(root, "f.json");
   CHECK(object.quantity<Bandwidth>("rate").error().message ==
         "f.json:2: rate: expected a bandwidth such as \"3.35 TB/s\", found the number 3350");
@@ -51,7 +56,8 @@ TEST_CASE("json: a reader refuses wrong types, ranges and unknown keys with thei
         "f.json:3: size: expected a size such as \"80 GiB\", found \"-1 GB\"");
   CHECK(object.integer("layers", 1, 1000).error().message ==
         "f.json:4: layers: expected a whole number from 1 to 1000, found the number 9e+99");
-  CHECK(object.finish().error().message == "f.json:5: layesr: unknown key; did you mean \"layers\"?");
+  CHECK(object.finish().error().message ==
+        "f.json:5: layesr: unknown key; did you mean \"layers\"?");
 }
 
 TEST_CASE("text: numbers as people write them") {

@@ -1,3 +1,4 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/exchange.h"
 
@@ -51,10 +52,10 @@ TEST_CASE("exchange: DeepEP's published table from its test routing, within 3 %"
     INFO("EP" << row.ep);
     const int nodes = row.ep / 8;
     const RouterShape routing{.experts = 256,
-                          .top_k = 8,
-                          .groups = nodes,
-                          .top_groups = std::min(nodes, 4),
-                          .group_best = 1};
+                              .top_k = 8,
+                              .groups = nodes,
+                              .top_groups = std::min(nodes, 4),
+                              .group_best = 1};
     const auto time = [&](CollectiveKind what, Bytes token) {
       return exchange_time(exchange(what, token), routing, ep_span(row.ep), cluster,
                            Dispatcher::DeepEp)

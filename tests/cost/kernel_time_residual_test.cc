@@ -1,6 +1,7 @@
 // Leave-one-out residuals of every table: rows are taken out of the text, the rest is read, and
 // what it says about them is compared with what they said. Grids lose a whole (n, k) at a time,
-// other tables one row. SPDX-License-Identifier: Apache-2.0
+// other tables one row.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 // Parameter counts and training FLOPs of published models, recomputed from their configurations by
 // an independent script (the totals agree with what the makers print: DeepSeek-V3 671 B, V2 236 B,
 // Mixtral 46.7 B, ...). FLOPs in GFLOP a token at a sequence of 4096, router and head counted;
-// "mtp" adds the MTP block, its projection, head and attention. SPDX-License-Identifier: Apache-2.0
+// "mtp" adds the MTP block, its projection, head and attention.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <vector>

@@ -1,10 +1,10 @@
+//
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/partition.h"
 
 #include <algorithm>
-#include <functional>
-
 #include <catch2/catch.hpp>
+#include <functional>
 
 #include "base/random.h"
 
@@ -20,7 +20,8 @@ std::vector<Tick> random_work(Random& random, int items) {
 
 Tick run(const std::vector<Tick>& work, const Cuts& cuts, int stage) {
   Tick sum;
-  for (int i = stage == 0 ? 0 : cuts[static_cast<std::size_t>(stage - 1)] + 1; i <= cuts[static_cast<std::size_t>(stage)]; ++i) {
+  for (int i = stage == 0 ? 0 : cuts[static_cast<std::size_t>(stage - 1)] + 1;
+       i <= cuts[static_cast<std::size_t>(stage)]; ++i) {
     sum += work[static_cast<std::size_t>(i)];
   }
   return sum;
@@ -28,19 +29,22 @@ Tick run(const std::vector<Tick>& work, const Cuts& cuts, int stage) {
 
 Tick plain(const std::vector<Tick>& work, const Cuts& cuts) {
   Tick worst;
-  for (int s = 0; s < static_cast<int>(cuts.size()); ++s) worst = std::max(worst, run(work, cuts, s));
+  for (int s = 0; s < static_cast<int>(cuts.size()); ++s)
+    worst = std::max(worst, run(work, cuts, s));
   return worst;
 }
 
 Tick folded(const std::vector<Tick>& work, const Cuts& cuts) {
   const int stages = static_cast<int>(cuts.size());
   Tick worst;
-  for (int s = 0; s < stages / 2; ++s) worst = std::max(worst, run(work, cuts, s) + run(work, cuts, stages - 1 - s));
+  for (int s = 0; s < stages / 2; ++s)
+    worst = std::max(worst, run(work, cuts, s) + run(work, cuts, stages - 1 - s));
   return worst;
 }
 
 // All ways to cut, brute force.
-Tick best_of_all(const std::vector<Tick>& work, int stages, const std::function<Tick(const Cuts&)>& value) {
+Tick best_of_all(const std::vector<Tick>& work, int stages,
+                 const std::function<Tick(const Cuts&)>& value) {
   const int items = static_cast<int>(work.size());
   Tick best{INT64_MAX};
   Cuts cuts;
@@ -95,7 +99,8 @@ TEST_CASE("partition: the folded shortest path equals brute force on random item
     const std::vector<Tick> work = random_work(random, items);
     const Cuts cuts = folded_partition(work, stages);
     CHECK(covers(cuts, items));
-    CHECK(folded(work, cuts) == best_of_all(work, stages, [&](const Cuts& c) { return folded(work, c); }));
+    CHECK(folded(work, cuts) ==
+          best_of_all(work, stages, [&](const Cuts& c) { return folded(work, c); }));
   }
 }
 
