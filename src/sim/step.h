@@ -20,21 +20,24 @@ namespace narrows {
 // stage -> its items, the same for every route.
 using StageRuns = std::vector<StepCost::Run>;
 
+// rank -> chunk -> its items.
+using Placement = std::vector<std::vector<StepCost::Run>>;
+Placement placement_of(const Schedule& schedule, const StageRuns& runs);
+
 // The runs of a plan's chunks, and back.
 StageRuns runs_from_cuts(const std::vector<int>& last_items);
 
 // The schedule that the strategy names, for its pipeline.
 Result<Schedule> schedule_for(const Strategy& strategy);
 
-Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
+Durations durations_of(const StepCost& cost, const Schedule& schedule, const Placement& place,
                        bool blocking_sends);
 
 // What each (rank, chunk) keeps, for live_peaks.
-LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
+LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Placement& place);
 
 // Parameters that a pipeline rank holds under the schedule (both copies under DualPipe).
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
-                            int rank);
+HeldParameters held_by_rank(const StepCost& cost, const std::vector<StepCost::Run>& chunks);
 
 // The memory of one pipeline rank, given the peak of its activations (live_peaks).
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
@@ -60,6 +63,6 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
                             const SoftwareProfile& software);
 
 // What follows the pipeline on the slowest rank, fixed overhead included.
-TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
+TailCost slowest_tail(const StepCost& cost, const Placement& place);
 
 }  // namespace narrows
