@@ -89,7 +89,8 @@ LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy) {
     const auto r = static_cast<std::size_t>(rank);
     const Bytes peak =
         live_peak(profile.ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
-    const RankMemory memory = rank_memory(cost, held_by_rank(cost, place[r]), peak, job_.software);
+    const RankMemory memory =
+        rank_memory(cost, held_by_rank(cost, place[r]), peak, peak, job_.software);
     if (rank == 0 || total(memory) > verdict.memory) {
       verdict.memory = total(memory);
       verdict.fullest_rank = rank;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "schedule/library.h"
+#include "sim/critical_path.h"
 
 namespace narrows {
 namespace {
@@ -66,6 +67,34 @@ Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vecto
     }
   }
   return total;
+}
+
+void drop_transients(LiveBytes& live) {
+  for (std::vector<ChunkBytes>& chunks : live.chunk) {
+    for (ChunkBytes& chunk : chunks) {
+      chunk.forward = chunk.input_grad = chunk.weight_grad = chunk.backward = {};
+    }
+  }
+  for (auto& rank : live.pair) {
+    for (auto& row : rank) row.assign(row.size(), {});
+  }
+}
+
+std::vector<std::pair<std::string, Seconds>> phases_of(const Schedule& schedule,
+                                                       const Played& played) {
+  Seconds forward, input, weight, backward, pair, waiting;
+  const std::vector<TimeTable> tables = time_tables(schedule, played);
+  for (const TimeTable& table : tables) {
+    forward += to_seconds(table.forward);
+    input += to_seconds(table.input_grad);
+    weight += to_seconds(table.weight_grad);
+    backward += to_seconds(table.backward);
+    pair += to_seconds(table.pair);
+    waiting += to_seconds(table.waiting);
+  }
+  const double ranks = static_cast<double>(tables.size());
+  return {{"F", forward / ranks},  {"I", input / ranks}, {"W", weight / ranks},
+          {"B", backward / ranks}, {"FB", pair / ranks}, {"bubble", waiting / ranks}};
 }
 
 }  // namespace
@@ -171,13 +200,14 @@ HeldParameters held_by_rank(const StepCost& cost, const std::vector<Run>& chunks
 }
 
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       const SoftwareProfile& software) {
+                       Bytes kept_peak, const SoftwareProfile& software) {
   const StateBytes state = state_bytes(held, cost.strategy(), cost.grid(), software);
   RankMemory m;
   m.parameters = state.weights;
   m.gradients = state.gradients;
   m.optimizer = state.optimizer;
-  m.kept = live_peak;
+  m.kept = kept_peak;
+  m.transient = live_peak - kept_peak;
   m.comm_buffers = software.comm_buffers;
   m.context = software.context;
   m.allocator = software.allocator_overhead * live_peak;
@@ -207,13 +237,19 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
   p.played = compiled.play(durations_of(cost, schedule, place, software.blocking_p2p));
   p.makespan = p.played.makespan;
 
-  const std::vector<Bytes> peaks = live_peaks(schedule, live_bytes_of(cost, schedule, place));
+  LiveBytes live = live_bytes_of(cost, schedule, place);
+  const std::vector<Bytes> peaks = live_peaks(schedule, live);
+  drop_transients(live);
+  const std::vector<Bytes> kept = live_peaks(schedule, live);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     const HeldParameters held = held_by_rank(cost, place[static_cast<std::size_t>(rank)]);
-    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)], software));
+    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)],
+                                   kept[static_cast<std::size_t>(rank)], software));
     if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)]))
       p.fullest_rank = rank;
   }
+
+  p.phases = phases_of(schedule, p.played);
 
   // The critical rank: the one whose last instruction ends last; of several, the busiest.
   for (int rank = 0; rank < schedule.ranks; ++rank) {

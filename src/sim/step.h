@@ -39,9 +39,10 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Pl
 // Parameters that a pipeline rank holds under the schedule (both copies under DualPipe).
 HeldParameters held_by_rank(const StepCost& cost, const std::vector<StepCost::Run>& chunks);
 
-// The memory of one pipeline rank, given the peak of its activations (live_peaks).
+// The memory of one pipeline rank, given the peak of its activations (live_peaks), and the peak of
+// what is kept alone; the difference counts as transient.
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       const SoftwareProfile& software);
+                       Bytes kept_peak, const SoftwareProfile& software);
 
 struct StepPrediction {
   Tick step;
@@ -51,6 +52,8 @@ struct StepPrediction {
   int critical_rank = 0;  // the one that ends last
   // Parts of `step` on the critical rank; they sum to it.
   std::vector<std::pair<std::string, Tick>> breakdown;
+  // An average rank's makespan by kind of instruction, the bubble last.
+  std::vector<std::pair<std::string, Seconds>> phases;
   // Time by basis over the items' compute.
   std::array<Seconds, kBases> by_basis{};
   double relative_error =
