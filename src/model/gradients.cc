@@ -57,7 +57,10 @@ class Differentiator {
       for (const TensorId id : op.input_grad_needs) require(id, graph_.kept_for_input);
     }
     for (const Op& op : graph_.forward) {
-      for (const TensorId id : op.weight_grad_needs) require(id, graph_.kept_for_weight);
+      for (const TensorId id : op.weight_grad_needs) {
+        // I makes it again, before W reads it.
+        if (!require(id, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, id);
+      }
     }
     // What W holds anyway is not counted twice.
     std::erase_if(graph_.kept_for_input,
@@ -68,23 +71,25 @@ class Differentiator {
   }
 
  private:
-  void require(TensorId id, std::vector<TensorId>& kept) {
+  // Keeps the tensor, or what it is made from again in I. Whether it is kept.
+  bool require(TensorId id, std::vector<TensorId>& kept) {
     const TensorId copy = graph_.tensors[static_cast<std::size_t>(id)].kept_as;
     if (copy != kNoTensor) {
       add_once(kept, copy);
-      return;
+      return true;
     }
     const Op* producer = producer_of(graph_, id);
     const bool again =
         producer != nullptr && (recomputes(policy_, *producer, id) || remade(*producer));
     if (!again) {
       add_once(kept, id);
-      return;
+      return true;
     }
     const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
-    if (again_[index]) return;
+    if (again_[index]) return false;
     again_[index] = true;
-    for (const TensorId input : producer->inputs) require(input, kept);
+    for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
+    return false;
   }
   // A quantised copy whose source is recomputed anyway.
   bool remade(const Op& op) const {
@@ -93,6 +98,7 @@ class Differentiator {
     return source != nullptr && recomputes(policy_, *source, op.inputs.front());
   }
   void keep_only_input() {
+    for (const TensorId id : graph_.kept_for_weight) add_once(graph_.handed_to_weight, id);
     graph_.kept_for_weight.clear();
     graph_.kept_for_input = {graph_.input};
     again_.assign(again_.size(), true);
