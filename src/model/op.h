@@ -55,7 +55,7 @@ struct AttentionShape {
   int heads = 0;
   int kv_heads = 0;
   std::int64_t queries = 0;  // tokens of a sequence that attend, evenly spread over it
-  std::int64_t keys = 0;     // tokens of the sequence; where causal, a query attends to half of them
+  std::int64_t keys = 0;  // tokens of the sequence; where causal, a query attends to half of them
   int qk_dim = 0;
   int v_dim = 0;
   bool causal = true;

@@ -64,8 +64,8 @@ inline std::vector<BlockKind> blocks_of(ItemKind item, bool moe) {
     case ItemKind::MoeLayer:
       return {BlockKind::Attention, BlockKind::Moe};
     case ItemKind::MtpBlock:
-      return {BlockKind::MtpEntry, BlockKind::Attention,
-              moe ? BlockKind::Moe : BlockKind::DenseFfn, BlockKind::Head};
+      return {BlockKind::MtpEntry, BlockKind::Attention, moe ? BlockKind::Moe : BlockKind::DenseFfn,
+              BlockKind::Head};
     case ItemKind::Head:
       return {BlockKind::Head};
   }

@@ -41,8 +41,7 @@ Graph v3_layer(double rows) {
   Graph layer;
   for (const BlockKind kind : {BlockKind::Attention, BlockKind::Moe}) {
     const BlockKey key{kind, {.ep = 64, .sequence = 4096}, Recipe::Fp8Block, narrow_fusions()};
-    const Graph block =
-        differentiated(key, model, Recompute::None, balanced(rows / 4096, 7.39));
+    const Graph block = differentiated(key, model, Recompute::None, balanced(rows / 4096, 7.39));
     for (const auto member : {&Graph::forward, &Graph::input_grad, &Graph::weight_grad}) {
       (layer.*member).insert((layer.*member).end(), (block.*member).begin(), (block.*member).end());
     }
@@ -53,9 +52,9 @@ Graph v3_layer(double rows) {
 }  // namespace
 
 TEST_CASE("op graph: forward FLOPs of one rank are a third of the training FLOPs") {
-  for (const char* name : {"deepseek-v3", "deepseek-v2-lite", "llama-3.1-405b", "llama-3.1-8b",
-                           "gpt3-175b", "mixtral-8x7b", "qwen3-235b-a22b", "qwen2-57b-a14b",
-                           "glm-4.5"}) {
+  for (const char* name :
+       {"deepseek-v3", "deepseek-v2-lite", "llama-3.1-405b", "llama-3.1-8b", "gpt3-175b",
+        "mixtral-8x7b", "qwen3-235b-a22b", "qwen2-57b-a14b", "glm-4.5"}) {
     check_conserved(name, {.sequence = 4096});
     check_conserved(name, {.micro_batch = 3, .sequence = 2048});
   }
@@ -114,9 +113,11 @@ TEST_CASE("op graph: tensor parallelism conserves FLOPs where nothing is replica
 TEST_CASE("op graph: a vocabulary that tensor parallelism does not divide is padded") {
   const ModelSpec model = model_named("gpt3-175b");  // 50257 rows
   for (const int tp : {2, 4, 8}) {
-    const Graph head = build_block(
-        {BlockKind::Head, {.tp = tp, .sequence_parallel = true, .sequence = 2048}, Recipe::Bf16, {}},
-        model);
+    const Graph head = build_block({BlockKind::Head,
+                                    {.tp = tp, .sequence_parallel = true, .sequence = 2048},
+                                    Recipe::Bf16,
+                                    {}},
+                                   model);
     const double columns = static_cast<double>(op_named(head.forward, "head").matmul.n) * tp;
     CHECK(columns >= model.vocab);
     CHECK(columns < model.vocab + tp);
