@@ -3,6 +3,7 @@
 #include "model/graph.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace narrows {
 
@@ -15,9 +16,14 @@ Bytes bytes_bound(const Tensor& tensor) {
 
 namespace {
 
+// Whole bytes, so that sums over a program are exact in any order (a dispatch brings a mean number
+// of rows).
 Bytes sum(const Graph& graph, const std::vector<TensorId>& ids) {
   Bytes total;
-  for (const TensorId id : ids) total += bytes_bound(graph.tensors[static_cast<std::size_t>(id)]);
+  for (const TensorId id : ids) {
+    const Bytes bytes = bytes_bound(graph.tensors[static_cast<std::size_t>(id)]);
+    total += std::ceil(bytes / byte) * byte;
+  }
   return total;
 }
 
