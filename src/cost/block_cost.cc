@@ -156,7 +156,10 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
       continue;
     }
     const Seconds time = collective_time(op.collective, span_on(layout, axis), cluster_).time;
-    const double share = axis == Axis::Cp ? software_.overlap_cp : software_.overlap_tp;
+    // What is gathered again for W travels beside I (korthikanti2022 §4.2.2).
+    const bool beside = op.direction == Direction::WeightGrad;
+    const double share =
+        beside ? 1 : (axis == Axis::Cp ? software_.overlap_cp : software_.overlap_tp);
     pass.hidden += share * time;
     pass.exposed += (1 - share) * time;
   }

@@ -68,6 +68,12 @@ Split split(const HeldParameters& held) {
   return {held.dense, held.expert, held.norm + held.tables};
 }
 
+// Bytes of one stored weight. Blocks of weights share a scale in both directions: 128 x 128
+// (deepseek2024 §3.3.2), where activations have one per 1 x 128.
+Bytes weight_element(Dtype dtype) {
+  return dtype == Dtype::Fp8Block ? (1 + 4.0 / (128 * 128)) * byte : size_of(dtype);
+}
+
 // Master weights and both moments; a float recipe's weights are their own master.
 Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
   const Bytes moments = 2 * size_of(software.moment_dtype);
@@ -83,8 +89,8 @@ StateBytes state_bytes(const HeldParameters& held, const Strategy& strategy, con
   const auto sharded = [&](int from, Bytes dense, Bytes expert) {
     return strategy.zero >= from ? dense / shards.dense + expert / shards.expert : dense + expert;
   };
-  const Bytes linear = size_of(stored_weight(strategy.precision, true, software));
-  const Bytes other = size_of(stored_weight(strategy.precision, false, software));
+  const Bytes linear = weight_element(stored_weight(strategy.precision, true, software));
+  const Bytes other = weight_element(stored_weight(strategy.precision, false, software));
   const Bytes gradient = size_of(software.gradient_dtype);
   const Bytes state = optimizer_element(strategy.precision, software);
   StateBytes bytes;

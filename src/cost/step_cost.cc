@@ -105,12 +105,19 @@ const LayoutCost::PairTicks& StepCost::pair_of(int ahead, int back) const {
   return shared_.pairs[row][column];
 }
 
+Tick StepCost::fsdp(int ahead, int back) const {
+  const auto a = static_cast<std::size_t>(ahead), b = static_cast<std::size_t>(back);
+  const ItemTicks& plain = shared_.items[b];
+  return items_[a].forward - shared_.items[a].forward + items_[b].input_grad - plain.input_grad +
+         items_[b].weight_grad - plain.weight_grad;
+}
+
 Tick StepCost::pair(Run ahead, Run back) const {
   // Forward runs through its items upwards, backward downwards; what has no partner runs alone.
   Tick total;
   int a = ahead.first;
   int b = back.last;
-  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).time;
+  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).time + fsdp(a, b);
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward;
   for (; b >= back.first; --b) {
     const ItemTicks& t = items_[static_cast<std::size_t>(b)];
@@ -123,10 +130,28 @@ Tick StepCost::pair_exposed(Run ahead, Run back) const {
   Tick total;
   int a = ahead.first;
   int b = back.last;
-  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).exposed;
+  for (; a <= ahead.last && b >= back.first; ++a, --b) total += pair_of(a, b).exposed + fsdp(a, b);
   for (; a <= ahead.last; ++a) total += items_[static_cast<std::size_t>(a)].forward_exposed;
-  for (; b >= back.first; --b) total += items_[static_cast<std::size_t>(b)].input_grad_exposed;
+  for (; b >= back.first; --b) {
+    const ItemTicks& t = items_[static_cast<std::size_t>(b)];
+    total += t.input_grad_exposed + t.weight_grad_exposed;
+  }
   return total;
+}
+
+Seconds StepCost::reduce_shards(const HeldParameters& held) const {
+  const Cluster& cluster = pricer_.blocks().cluster();
+  const Bytes wire = size_of(pricer_.blocks().software().gradient_wire_dtype);
+  const auto over = [&](double parameters, Axis axis, int shard, int all) {
+    if (all == shard || parameters <= 0) return Seconds();
+    const Span replicas = span_of(cluster, all / shard, shard * grid_.stride(axis));
+    return collective_time({CollectiveKind::AllReduce, axis, parameters / shard * wire, 0},
+                           replicas, cluster)
+        .time;
+  };
+  return over(held.dense + held.norm + held.tables, Axis::DpShard, strategy_.dp_shard,
+              strategy_.dp * strategy_.cp) +
+         over(held.expert, Axis::Edp, grid_.expert_shard(), grid_.size(Axis::Edp));
 }
 
 TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
@@ -153,7 +178,11 @@ TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
                        .kernels()
                        .optimizer(optimizer_traffic(held, strategy_, grid_, software))
                        .time;
-  if (strategy_.zero == 3) return tail;  // gathers and scatters are ops of the chunks
+  if (strategy_.zero == 3) {  // gathers and scatters are ops of the chunks
+    const Seconds replicas = reduce_shards(held);
+    tail.reduce = max((1 - software.overlap_gradients) * replicas, replicas - window);
+    return tail;
+  }
   const Seconds reduce =
       over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);

@@ -74,6 +74,10 @@ class StepCost {
  private:
   void add_fsdp(int index);
   const LayoutCost::PairTicks& pair_of(int ahead, int back) const;
+  // What FSDP adds to a pair of two items.
+  Tick fsdp(int ahead, int back) const;
+  // Hybrid sharding: each shard of the gradients, once a step, over the replicas of its group.
+  Seconds reduce_shards(const HeldParameters& held) const;
 
   Strategy strategy_;
   Grid grid_;

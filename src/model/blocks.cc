@@ -56,9 +56,8 @@ AttentionShape attention_shape(const Site& site, bool window) {
   shape.heads = a.heads / s.tp;
   shape.kv_heads = a.kind == AttentionKind::Mla ? shape.heads : std::max(1, a.kv_heads / s.tp);
   shape.queries = s.sequence / s.cp;
-  // A query attends to half of the sequence on average; context parallelism balances that over its
-  // ranks.
-  shape.keys = s.cp == 1 ? s.sequence : s.sequence / 2 + shape.queries / 2;
+  // Context parallelism gives each rank queries from all over the sequence, and gathers all keys.
+  shape.keys = s.sequence;
   shape.qk_dim = a.qk_dim();
   shape.v_dim = a.value_dim();
   shape.window = window ? a.window : 0;
@@ -184,6 +183,12 @@ TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
     const TensorId shared =
         leave(site, ffn(site, "shared", enter(site, normed), moe.shared_ffn / s.tp));
     const TensorId sum = b.activation("moe out", site.outside(), h);
+    if (moe.shared_gate) {
+      const TensorId gate = b.plain_linear("shared gate", normed, 1, h);
+      b.memory_bound(OpKind::Elementwise, "add gated shared", {combined, shared, gate}, sum);
+      b.last().input_grad_needs = {shared, gate};
+      return sum;
+    }
     b.memory_bound(OpKind::Elementwise, "add shared", {combined, shared}, sum);
     return sum;
   }
@@ -193,9 +198,9 @@ TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
 TensorId head_block(const Site& site, TensorId x) {
   GraphBuilder& b = site.b;
   const TensorId normed = enter(site, b.norm("final norm", x, true));
-  const double vocab = static_cast<double>(site.model.vocab) / site.sharding.tp;
-  const TensorId logits =
-      b.plain_linear("head", normed, static_cast<std::int64_t>(vocab), site.model.hidden);
+  // The vocabulary is padded to a multiple.
+  const int vocab = (site.model.vocab + site.sharding.tp - 1) / site.sharding.tp;
+  const TensorId logits = b.plain_linear("head", normed, vocab, site.model.hidden);
   if (b.fusions().loss) {
     // The fused kernel reads the logits and leaves their gradient in their place.
     const TensorId loss = b.tensor("loss", site.inside(), 1, Dtype::F32);

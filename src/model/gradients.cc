@@ -57,7 +57,11 @@ class Differentiator {
       for (const TensorId id : op.input_grad_needs) require(id, graph_.kept_for_input);
     }
     for (const Op& op : graph_.forward) {
-      for (const TensorId id : op.weight_grad_needs) require(id, graph_.kept_for_weight);
+      for (const TensorId id : op.weight_grad_needs) {
+        if (regather(id)) continue;
+        // I makes it again, before W reads it.
+        if (!require(id, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, id);
+      }
     }
     // What W holds anyway is not counted twice.
     std::erase_if(graph_.kept_for_input,
@@ -68,23 +72,25 @@ class Differentiator {
   }
 
  private:
-  void require(TensorId id, std::vector<TensorId>& kept) {
+  // Keeps the tensor, or what it is made from again in I. Whether it is kept.
+  bool require(TensorId id, std::vector<TensorId>& kept) {
     const TensorId copy = graph_.tensors[static_cast<std::size_t>(id)].kept_as;
     if (copy != kNoTensor) {
       add_once(kept, copy);
-      return;
+      return true;
     }
     const Op* producer = producer_of(graph_, id);
     const bool again =
         producer != nullptr && (recomputes(policy_, *producer, id) || remade(*producer));
     if (!again) {
       add_once(kept, id);
-      return;
+      return true;
     }
     const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
-    if (again_[index]) return;
+    if (again_[index]) return false;
     again_[index] = true;
-    for (const TensorId input : producer->inputs) require(input, kept);
+    for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
+    return false;
   }
   // A quantised copy whose source is recomputed anyway.
   bool remade(const Op& op) const {
@@ -92,7 +98,25 @@ class Differentiator {
     const Op* source = producer_of(graph_, op.inputs.front());
     return source != nullptr && recomputes(policy_, *source, op.inputs.front());
   }
+  // Under sequence parallelism a rank keeps its shard of what it gathered, and gathers it again for
+  // W (korthikanti2022 §4.2.2).
+  bool regather(TensorId id) {
+    const Op* gather = producer_of(graph_, id);
+    const bool gathers = gather != nullptr && gather->kind == OpKind::Collective &&
+                         gather->collective.what == CollectiveKind::AllGather &&
+                         gather->collective.axis == Axis::Tp;
+    if (!gathers || policy_ == Recompute::Full) return false;
+    for (const Op& op : graph_.weight_grad) {
+      if (contains(op.outputs, id)) return true;
+    }
+    const TensorId shard = gather->inputs.front();
+    if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
+    graph_.weight_grad.push_back(*gather);
+    graph_.weight_grad.back().direction = Direction::WeightGrad;
+    return true;
+  }
   void keep_only_input() {
+    for (const TensorId id : graph_.kept_for_weight) add_once(graph_.handed_to_weight, id);
     graph_.kept_for_weight.clear();
     graph_.kept_for_input = {graph_.input};
     again_.assign(again_.size(), true);
@@ -134,8 +158,10 @@ class Differentiator {
       case OpKind::Rope:
         push(op, Direction::InputGrad, rope_traffic(op));
         break;
-      case OpKind::Router:
       case OpKind::Permute:
+        push(op, Direction::InputGrad, partner_traffic(op));
+        break;
+      case OpKind::Router:
       case OpKind::Elementwise:
         push(op, Direction::InputGrad, op.traffic);
         break;
@@ -261,6 +287,14 @@ class Differentiator {
         break;
     }
     graph_.input_grad.push_back(std::move(mirror));
+  }
+  // The gradient of the way to the experts goes the way back, in its format, and the other way
+  // round.
+  Bytes partner_traffic(const Op& permute) const {
+    for (const Op& op : graph_.forward) {
+      if (op.kind == OpKind::Permute && op.name != permute.name) return op.traffic;
+    }
+    return permute.traffic;
   }
   Bytes partner_bytes(CollectiveKind what) const {
     for (const Op& op : graph_.forward) {

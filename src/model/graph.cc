@@ -3,6 +3,7 @@
 #include "model/graph.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace narrows {
 
@@ -15,9 +16,14 @@ Bytes bytes_bound(const Tensor& tensor) {
 
 namespace {
 
+// Whole bytes, so that sums over a program are exact in any order (a dispatch brings a mean number
+// of rows).
 Bytes sum(const Graph& graph, const std::vector<TensorId>& ids) {
   Bytes total;
-  for (const TensorId id : ids) total += bytes_bound(graph.tensors[static_cast<std::size_t>(id)]);
+  for (const TensorId id : ids) {
+    const Bytes bytes = bytes_bound(graph.tensors[static_cast<std::size_t>(id)]);
+    total += std::ceil(bytes / byte) * byte;
+  }
   return total;
 }
 
@@ -35,11 +41,25 @@ KeptBytes kept_bytes(const Graph& graph) {
 }
 
 TransientBytes transient_bytes(const Graph& graph) {
-  // What is recomputed lives until the pass ends.
-  Bytes recomputed;
-  for (const Op& op : graph.recompute) recomputed += sum(graph, op.outputs);
+  // What is recomputed lives until the pass ends; what W needs of it is counted with what I hands
+  // over.
+  std::vector<TensorId> own;
+  for (const Op& op : graph.recompute) {
+    for (const TensorId id : op.outputs) {
+      const auto& handed = graph.handed_to_weight;
+      if (std::find(handed.begin(), handed.end(), id) == handed.end()) own.push_back(id);
+    }
+  }
+  const Bytes recomputed = sum(graph, own);
   return {largest_step(graph, graph.forward), largest_step(graph, graph.input_grad) + recomputed,
           largest_step(graph, graph.weight_grad)};
+}
+
+double keys_attended(const AttentionShape& shape) {
+  const double keys = static_cast<double>(shape.keys), window = shape.window;
+  if (shape.window <= 0 || window >= keys) return shape.causal ? keys / 2 : keys;
+  // The first queries see fewer keys than the window has.
+  return shape.causal ? window - window * window / (2 * keys) : window;
 }
 
 Flops executed_flops(const Op& op) {
@@ -50,10 +70,7 @@ Flops executed_flops(const Op& op) {
   if (op.kind != OpKind::Attention) return {};
   const AttentionShape& a = op.attention;
   const double queries = static_cast<double>(a.queries);
-  double keys = static_cast<double>(a.keys);
-  // Mean number of keys a query attends to.
-  if (a.causal) keys -= queries / 2;
-  if (a.window > 0) keys = std::min(keys, static_cast<double>(a.window));
+  const double keys = keys_attended(a);
   const double dims =
       op.direction == Direction::Forward ? a.qk_dim + a.v_dim : 3 * a.qk_dim + 2 * a.v_dim;
   return 2 * a.batch * a.heads * queries * keys * dims * flop;

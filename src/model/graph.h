@@ -53,7 +53,7 @@ struct Graph {
   std::vector<Op> weight_grad;
   std::vector<TensorId> kept_for_input;    // from F until I ends
   std::vector<TensorId> kept_for_weight;   // from F until W ends
-  std::vector<TensorId> handed_to_weight;  // from I until W ends
+  std::vector<TensorId> handed_to_weight;  // from I until W ends: gradients, and what I made again
 
   TensorId input = kNoTensor;   // the residual stream that enters
   TensorId output = kNoTensor;  // … and leaves
@@ -75,6 +75,9 @@ struct TransientBytes {
   Bytes weight_grad;
 };
 TransientBytes transient_bytes(const Graph& graph);
+
+// How many keys a query attends to on average.
+double keys_attended(const AttentionShape& shape);
 
 // FLOPs that the ops really execute (attention backward is five matmuls; recomputation counts).
 Flops executed_flops(const Op& op);

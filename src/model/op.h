@@ -54,8 +54,8 @@ struct AttentionShape {
   double batch = 0;  // sequences
   int heads = 0;
   int kv_heads = 0;
-  std::int64_t queries = 0;  // tokens of a sequence that attend
-  std::int64_t keys = 0;     // tokens attended to
+  std::int64_t queries = 0;  // tokens of a sequence that attend, evenly spread over it
+  std::int64_t keys = 0;  // tokens of the sequence; where causal, a query attends to half of them
   int qk_dim = 0;
   int v_dim = 0;
   bool causal = true;

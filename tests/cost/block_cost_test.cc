@@ -1,0 +1,154 @@
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "cost/block_cost.h"
+
+#include "cost/cost_fixture.h"
+
+namespace narrows {
+namespace {
+
+struct Place {
+  const char* model;
+  const char* cluster;
+  const char* software;
+  Strategy strategy;
+};
+
+std::vector<Place> places() {
+  Strategy v3 = v3_trained();
+  const Strategy llama{.tp = 8,
+                       .pp = 4,
+                       .dp = 4,
+                       .micro_batches = 8,
+                       .sequence_parallel = true,
+                       .precision = Recipe::Bf16};
+  const Strategy mixtral{.ep = 8, .dp = 64, .micro_batches = 4, .precision = Recipe::Bf16};
+  return {{"deepseek-v3", "h800-2048", "hai-llm", v3},
+          {"llama-3.1-70b", "h100:128", "megatron-core", llama},
+          {"mixtral-8x7b", "h100:64", "megatron-core", mixtral}};
+}
+
+std::vector<BlockKind> blocks_in(const ModelSpec& model) {
+  std::vector<BlockKind> kinds{BlockKind::Attention, BlockKind::Embedding, BlockKind::Head};
+  if (model.ffn > 0) kinds.push_back(BlockKind::DenseFfn);
+  if (model.moe) kinds.push_back(BlockKind::Moe);
+  return kinds;
+}
+
+Seconds sum_by_basis(const PassCost& pass) {
+  Seconds sum;
+  for (const Seconds t : pass.by_basis) sum += t;
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("block cost: shares by basis add up, and no pass beats the chip's peak") {
+  for (const Place& place : places()) {
+    Pricing p(place.model, place.cluster, place.software);
+    for (const Recompute recompute : all_recomputes()) {
+      Strategy s = place.strategy;
+      s.recompute = recompute;
+      const BlockLayout layout = p.layout(s, 4096);
+      for (const BlockKind kind : blocks_in(p.model)) {
+        CAPTURE(place.model, static_cast<int>(kind), to_string(recompute));
+        const BlockCost& cost = p.blocks.price(kind, false, layout);
+        for (const PassCost* pass :
+             {&cost.forward, &cost.recompute, &cost.input_grad, &cost.weight_grad}) {
+          CHECK(sum_by_basis(*pass) / us == Approx(pass->compute() / us));
+          CHECK(pass->exposed >= Seconds());
+          CHECK(pass->uncertain >= Seconds());
+        }
+        const RoutedLoad load =
+            kind == BlockKind::Moe ? p.blocks.routed_load(layout) : RoutedLoad{};
+        Graph graph = build_block({kind, layout.sharding, layout.recipe, fusions_of(p.software)},
+                                  p.model, load);
+        Flops flops;
+        for (const Op& op : graph.forward) flops += executed_flops(op);
+        const char* format = is_quantised(layout.recipe) ? "fp8" : "bf16";
+        const FlopRate peak = value_of(peak_rate(p.cluster.chip, format));
+        // A stack's kernels were slowed by what ran beside them when they were measured.
+        CHECK(cost.forward.multiply * p.software.compute_slowdown >= flops / peak);
+      }
+    }
+  }
+}
+
+TEST_CASE("block cost: only recomputation recomputes, and it leaves F and W alone") {
+  for (const Place& place : places()) {
+    Pricing p(place.model, place.cluster, place.software);
+    Strategy s = place.strategy;
+    s.recompute = Recompute::None;
+    const BlockLayout plain = p.layout(s, 4096);
+    for (const BlockKind kind : blocks_in(p.model)) {
+      const BlockCost none = p.blocks.price(kind, false, plain);
+      CHECK(none.recompute.compute() == Seconds());
+      for (const Recompute recompute : all_recomputes()) {
+        CAPTURE(place.model, static_cast<int>(kind), to_string(recompute));
+        s.recompute = recompute;
+        const BlockCost& cost = p.blocks.price(kind, false, p.layout(s, 4096));
+        CHECK(cost.forward.compute() == none.forward.compute());
+        CHECK(cost.weight_grad.compute() == none.weight_grad.compute());
+        CHECK(cost.input_grad.compute() == none.input_grad.compute());
+        const Bytes kept = cost.kept.until_input_grad + cost.kept.until_weight_grad;
+        CHECK(kept <= none.kept.until_input_grad + none.kept.until_weight_grad);
+      }
+    }
+  }
+}
+
+TEST_CASE("block cost: experts on one rank exchange nothing, on more they do") {
+  Pricing p("mixtral-8x7b", "h100:64", "megatron-core");
+  for (const int ep : {1, 2, 4, 8}) {
+    const Strategy s{.ep = ep, .dp = 64, .micro_batches = 4};
+    const BlockCost& cost = p.blocks.price(BlockKind::Moe, false, p.layout(s, 4096));
+    CAPTURE(ep);
+    CHECK((cost.exchange.forward() > Seconds()) == (ep > 1));
+    CHECK((cost.exchange.backward() > Seconds()) == (ep > 1));
+  }
+}
+
+TEST_CASE("block cost: more tokens never take less time or memory") {
+  for (const Place& place : places()) {
+    Pricing p(place.model, place.cluster, place.software);
+    for (const BlockKind kind : blocks_in(p.model)) {
+      BlockCost before;
+      for (const int micro_batch : {1, 2, 3, 4, 8}) {
+        Strategy s = place.strategy;
+        s.micro_batch = micro_batch;
+        const BlockCost cost = p.blocks.price(kind, false, p.layout(s, 2048));
+        CAPTURE(place.model, static_cast<int>(kind), micro_batch);
+        CHECK(cost.forward.compute() >= before.forward.compute());
+        CHECK(cost.input_grad.compute() >= before.input_grad.compute());
+        CHECK(cost.weight_grad.compute() >= before.weight_grad.compute());
+        CHECK(cost.forward.exposed >= before.forward.exposed);
+        CHECK(cost.exchange.forward() >= before.exchange.forward());
+        CHECK(cost.kept.until_input_grad >= before.kept.until_input_grad);
+        CHECK(cost.kept.until_weight_grad >= before.kept.until_weight_grad);
+        before = cost;
+      }
+    }
+  }
+}
+
+TEST_CASE("block cost: all wait for the fullest rank, natural routing fills it more") {
+  for (const char* name : {"deepseek-v3", "mixtral-8x7b", "qwen3-235b-a22b"}) {
+    const SoftwareProfile software = value_of(find_software("megatron-core"));
+    Pricing balanced(builtin(name), cluster_named("h100:64"), software);
+    Pricing natural(builtin(name), cluster_named("h100:64"), software, Routing::Natural);
+    for (const int ep : {1, 2, 8}) {
+      const Strategy s{.ep = ep, .dp = 64, .micro_batches = 4};
+      const BlockLayout layout = balanced.layout(s, 4096);
+      const RoutedLoad even = balanced.blocks.routed_load(layout);
+      const RoutedLoad uneven = natural.blocks.routed_load(layout);
+      CAPTURE(name, ep);
+      CHECK(even.copies.expected >= balanced.model.moe->top_k * (1 - 1e-12));
+      CHECK(even.copies.expected < balanced.model.moe->top_k * 1.2);
+      CHECK(uneven.copies.expected >= even.copies.expected);
+      CHECK(even.received.expected <= even.copies.expected * (1 + 1e-12));
+      CHECK(even.received.expected <= ep * even.copies.expected / balanced.model.moe->top_k + 1e-9);
+    }
+  }
+}
+
+}  // namespace narrows

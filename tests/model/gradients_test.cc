@@ -1,0 +1,206 @@
+// Laws of the derived passes: whatever is recomputed, every gradient finds what it needs.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "model/graph_fixture.h"
+
+namespace narrows {
+namespace {
+
+bool holds(const std::vector<TensorId>& ids, TensorId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+// Replays a micro-batch and reports what a pass reads that neither was kept nor is made again.
+// What is kept in a narrower copy counts as available. W runs later than I: it sees only what is
+// kept until W and what I hands over.
+class Replay {
+ public:
+  explicit Replay(const Graph& graph) : graph_(graph) {}
+
+  std::vector<std::string> missing() {
+    std::set<TensorId> now(graph_.kept_for_input.begin(), graph_.kept_for_input.end());
+    now.insert(graph_.kept_for_weight.begin(), graph_.kept_for_weight.end());
+    for (const Op& op : graph_.recompute) {
+      for (const TensorId id : op.inputs) require(now, id, "recompute of " + op.name);
+      now.insert(op.outputs.begin(), op.outputs.end());
+    }
+    for (const Op& op : graph_.input_grad) {
+      for (const TensorId id : op.input_grad_needs) require(now, id, "I of " + op.name);
+    }
+    std::set<TensorId> later(graph_.kept_for_weight.begin(), graph_.kept_for_weight.end());
+    later.insert(graph_.handed_to_weight.begin(), graph_.handed_to_weight.end());
+    for (const Op& op : graph_.weight_grad) {
+      for (const TensorId id : op.weight_grad_needs) require(later, id, "W of " + op.name);
+      if (op.kind != OpKind::Collective) continue;
+      for (const TensorId id : op.inputs) require(later, id, op.name + " before W");
+      later.insert(op.outputs.begin(), op.outputs.end());
+    }
+    return missing_;
+  }
+
+ private:
+  void require(const std::set<TensorId>& available, TensorId id, const std::string& who) {
+    const Tensor& tensor = graph_.tensors[static_cast<std::size_t>(id)];
+    if (available.count(id) != 0) return;
+    if (tensor.kept_as != kNoTensor && available.count(tensor.kept_as) != 0) return;
+    missing_.push_back(who + " reads " + tensor.name);
+  }
+
+  const Graph& graph_;
+  std::vector<std::string> missing_;
+};
+
+struct Variant {
+  std::string model;
+  BlockKey key;
+};
+
+std::vector<Fusions> stacks() {
+  Fusions plain;
+  Fusions none{false, false, false, false, false, false, false, false, false};
+  Fusions dispatch;
+  dispatch.quantised_dispatch = true;
+  Fusions keeps;
+  keeps.quantised_activations = true;
+  return {plain, none, narrow_fusions(), dispatch, keeps};
+}
+
+// Blocks of several models under several shardings, recipes and stacks.
+template <typename Check>
+void for_all_blocks(Check check) {
+  for (const char* name : {"deepseek-v3", "deepseek-v2-lite", "llama-3.1-8b", "gpt3-175b",
+                           "mixtral-8x7b", "qwen3-235b-a22b", "qwen2-57b-a14b"}) {
+    const ModelSpec model = model_named(name);
+    for (const BlockKind kind : {BlockKind::Attention, BlockKind::DenseFfn, BlockKind::Moe,
+                                 BlockKind::Embedding, BlockKind::Head, BlockKind::MtpEntry}) {
+      if (kind == BlockKind::Moe && !model.moe) continue;
+      if (kind == BlockKind::DenseFfn && model.ffn == 0) continue;
+      for (const Sharding& sharding :
+           {Sharding{.sequence = 2048},
+            Sharding{.tp = 4, .sequence_parallel = true, .ep = 2, .etp = 2, .sequence = 2048},
+            Sharding{.tp = 2, .cp = 2, .micro_batch = 2, .sequence = 4096}}) {
+        for (const Recipe recipe : {Recipe::F32, Recipe::Bf16, Recipe::Fp8Block, Recipe::Mxfp8}) {
+          for (const Fusions& fusions : stacks())
+            check(model, BlockKey{kind, sharding, recipe, fusions});
+        }
+      }
+    }
+  }
+}
+
+Bytes all_kept(const Graph& graph) {
+  const KeptBytes kept = kept_bytes(graph);
+  return kept.until_input_grad + kept.until_weight_grad;
+}
+
+std::string words(const std::vector<std::string>& lines) {
+  std::string all;
+  for (const std::string& line : lines) all += line + "; ";
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("gradients: every gradient finds what it needs, kept or recomputed") {
+  std::set<std::string> wrong;
+  for_all_blocks([&](const ModelSpec& model, const BlockKey& key) {
+    for (const Recompute recompute : all_recomputes()) {
+      const Graph graph = differentiated(key, model, recompute, balanced(2, 1.8));
+      const std::vector<std::string> missing = Replay(graph).missing();
+      if (!missing.empty())
+        wrong.insert(model.name + ", recompute " + to_string(recompute) + ": " + words(missing));
+    }
+  });
+  for (const std::string& line : wrong) FAIL_CHECK(line);
+}
+
+TEST_CASE("gradients: nothing is kept twice, and none recomputes nothing") {
+  for_all_blocks([](const ModelSpec& model, const BlockKey& key) {
+    for (const Recompute recompute : all_recomputes()) {
+      const Graph graph = differentiated(key, model, recompute, balanced(2, 1.8));
+      std::set<TensorId> seen;
+      bool twice = false;
+      for (const auto* ids :
+           {&graph.kept_for_input, &graph.kept_for_weight, &graph.handed_to_weight}) {
+        for (const TensorId id : *ids) twice = twice || !seen.insert(id).second;
+      }
+      if (twice) FAIL_CHECK(model.name << " keeps a tensor twice under " << to_string(recompute));
+      if (recompute == Recompute::None && !graph.recompute.empty())
+        FAIL_CHECK(model.name << " recomputes under none");
+    }
+  });
+}
+
+TEST_CASE("gradients: recomputing keeps less, full the least") {
+  std::set<std::string> wrong;
+  for_all_blocks([&](const ModelSpec& model, const BlockKey& key) {
+    const auto kept = [&](Recompute recompute) {
+      return all_kept(differentiated(key, model, recompute, balanced(2, 1.8)));
+    };
+    const Bytes none = kept(Recompute::None), selective = kept(Recompute::Selective),
+                v3 = kept(Recompute::V3), full = kept(Recompute::Full);
+    if (selective <= none && v3 <= none && full <= selective && full <= v3) return;
+    wrong.insert(
+        fmt::format("{} block {} {} narrow kept {} sent {}: none {:.1f} selective {:.1f} v3 {:.1f} "
+                    "full {:.1f} MB",
+                    model.name, static_cast<int>(key.kind), to_string(key.recipe),
+                    key.fusions.quantised_activations, key.fusions.quantised_dispatch, none / MB,
+                    selective / MB, v3 / MB, full / MB));
+  });
+  for (const std::string& line : wrong) FAIL_CHECK(line);
+}
+
+TEST_CASE("gradients: full recomputation keeps the input of the block alone") {
+  for_all_blocks([](const ModelSpec& model, const BlockKey& key) {
+    const Graph graph = differentiated(key, model, Recompute::Full, balanced(2, 1.8));
+    if (graph.input == kNoTensor) return;
+    const KeptBytes kept = kept_bytes(graph);
+    const Tensor& input = graph.tensors[static_cast<std::size_t>(graph.input)];
+    if (kept.until_input_grad == bytes_bound(input) && kept.until_weight_grad == Bytes()) return;
+    FAIL_CHECK(model.name << " keeps more than its input");
+  });
+}
+
+TEST_CASE("gradients: what must be recomputed only for I need not be kept until W") {
+  // A norm's output is remade from the residual stream; W reads the remade tensor, not the stream.
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const BlockKey key{BlockKind::DenseFfn, {.sequence = 2048}, Recipe::Bf16, {}};
+  const Graph graph = differentiated(key, model, Recompute::V3);
+  CHECK(holds(graph.kept_for_input, graph.input));
+  CHECK_FALSE(holds(graph.kept_for_weight, graph.input));
+}
+
+TEST_CASE("gradients: communication is mirrored") {
+  const ModelSpec model = model_named("deepseek-v3");
+  for (const BlockKind kind : {BlockKind::Attention, BlockKind::DenseFfn, BlockKind::Moe}) {
+    const BlockKey key{kind,
+                       {.tp = 4, .sequence_parallel = true, .cp = 2, .ep = 8, .sequence = 8192},
+                       Recipe::Fp8Block,
+                       narrow_fusions()};
+    const Graph graph = differentiated(key, model, Recompute::None, balanced(8, 4));
+    std::vector<CollectiveShape> forward, backward;
+    for (const Op& op : graph.forward) {
+      if (op.kind == OpKind::Collective) forward.push_back(op.collective);
+    }
+    for (const Op& op : graph.input_grad) {
+      if (op.kind == OpKind::Collective) backward.push_back(op.collective);
+    }
+    REQUIRE(forward.size() == backward.size());
+    std::reverse(backward.begin(), backward.end());
+    for (std::size_t i = 0; i < forward.size(); ++i) {
+      CHECK(forward[i].axis == backward[i].axis);
+      CHECK(forward[i].tokens == backward[i].tokens);
+      if (forward[i].what == CollectiveKind::AllGather)
+        CHECK(backward[i].what == CollectiveKind::ReduceScatter);
+      if (forward[i].what == CollectiveKind::ReduceScatter)
+        CHECK(backward[i].what == CollectiveKind::AllGather);
+      if (forward[i].axis != Axis::Ep) CHECK(forward[i].bytes == backward[i].bytes);
+    }
+  }
+}
+
+}  // namespace narrows

@@ -1,0 +1,138 @@
+// Activation memory against published formulas: korthikanti2022's bytes per layer, and the list of
+// what DeepSeek-V3 keeps per token and layer.
+// SPDX-License-Identifier: Apache-2.0
+#include <map>
+
+#include "model/graph_fixture.h"
+
+namespace narrows {
+namespace {
+
+// Bytes kept per token of a layer, from F on.
+double kept_per_token(const ModelSpec& model, const std::vector<BlockKind>& blocks,
+                      const BlockKey& like, Recompute recompute, const RoutedLoad& load = {}) {
+  Bytes sum;
+  for (const BlockKind kind : blocks) {
+    BlockKey key = like;
+    key.kind = kind;
+    const KeptBytes kept = kept_bytes(differentiated(key, model, recompute, load));
+    sum += kept.until_input_grad + kept.until_weight_grad;
+  }
+  return sum / byte / tokens_of(like.sharding);
+}
+
+// GPT-3's layer with unfused attention, as korthikanti2022 counts it.
+struct Gpt {
+  double s = 2048, h = 12288, a = 96;
+  double layer(int tp, bool sequence_parallel, Recompute recompute) const {
+    Fusions unfused;
+    unfused.attention = false;
+    return kept_per_token(model_named("gpt3-175b"), {BlockKind::Attention, BlockKind::DenseFfn},
+                          {BlockKind::Attention,
+                           {.tp = tp, .sequence_parallel = sequence_parallel, .sequence = 2048},
+                           Recipe::Bf16,
+                           unfused},
+                          recompute);
+  }
+  // What we do not model: dropout masks after attention and after the MLP, a byte an element each,
+  // outside of tensor-parallel regions.
+  double masks(double t) const { return 2 * h / t; }
+  // What the paper does not count: a float per head of the fused kernel's statistics.
+  double statistics(double t) const { return 4 * a / t; }
+};
+
+// DeepSeek-V3's MoE layer on EP64, per token.
+double v3_layer(Recompute recompute, const Fusions& fusions, Recipe recipe) {
+  return kept_per_token(model_named("deepseek-v3"), {BlockKind::Attention, BlockKind::Moe},
+                        {BlockKind::Attention, {.ep = 64, .sequence = 4096}, recipe, fusions},
+                        recompute, balanced(8, 7.39));
+}
+
+}  // namespace
+
+TEST_CASE("activations: a GPT layer keeps korthikanti2022's sbh(34 + 5as/h)") {
+  const Gpt gpt;
+  CHECK(gpt.layer(1, false, Recompute::None) + gpt.masks(1) - gpt.statistics(1) ==
+        Approx(gpt.h * (34 + 5 * gpt.a * gpt.s / gpt.h)).epsilon(1e-12));
+}
+
+TEST_CASE("activations: tensor parallelism leaves sbh(10 + 24/t + 5as/ht)") {
+  const Gpt gpt;
+  for (const int t : {2, 8}) {
+    CHECK(gpt.layer(t, false, Recompute::None) + gpt.masks(1) - gpt.statistics(t) ==
+          Approx(gpt.h * (10 + 24.0 / t + 5 * gpt.a * gpt.s / (gpt.h * t))).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("activations: sequence parallelism divides all by t") {
+  // The inputs of the two column-parallel layers are gathered again for W.
+  const Gpt gpt;
+  for (const int t : {2, 8}) {
+    const double paper = gpt.h / t * (34 + 5 * gpt.a * gpt.s / gpt.h);
+    const double ours = gpt.layer(t, true, Recompute::None) + gpt.masks(t) - gpt.statistics(t);
+    CHECK(ours == Approx(paper).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("activations: selective recomputation keeps 34 sbh/t, full 2 sbh") {
+  const Gpt gpt;
+  CHECK(gpt.layer(1, false, Recompute::Selective) + gpt.masks(1) ==
+        Approx(34 * gpt.h).epsilon(1e-12));
+  for (const int t : {2, 8}) {
+    CHECK(gpt.layer(t, true, Recompute::Selective) + gpt.masks(t) ==
+          Approx(34 * gpt.h / t).epsilon(1e-12));
+  }
+  // Each block keeps its input here; of a layer only the first one counts (item_cost.h).
+  CHECK(gpt.layer(1, false, Recompute::Full) == Approx(2 * 2 * gpt.h).epsilon(1e-12));
+}
+
+TEST_CASE("activations: DeepSeek-V3 keeps its published list, tensor by tensor") {
+  std::map<std::string, double> kept;
+  double total = 0;
+  for (const BlockKind kind : {BlockKind::Attention, BlockKind::Moe}) {
+    const Graph graph =
+        differentiated({kind, {.ep = 64, .sequence = 4096}, Recipe::Fp8Block, narrow_fusions()},
+                       model_named("deepseek-v3"), Recompute::V3, balanced(8, 7.39));
+    for (const auto* ids : {&graph.kept_for_input, &graph.kept_for_weight}) {
+      for (const TensorId id : *ids) {
+        const Tensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+        const double bytes = bytes_bound(tensor) / byte / 4096;
+        kept[(kind == BlockKind::Moe ? "moe " : "attention ") + tensor.name] += bytes;
+        total += bytes;
+      }
+    }
+  }
+  // Bytes a token. The list counts 25,088 for the attention output, 512 of them scales of its
+  // E5M6 tiles, and 830 of metadata; neither is a tensor here.
+  const std::map<std::string, double> listed = {{"attention residual", 14336},
+                                                {"attention q_a", 3072},
+                                                {"attention kv_a", 1152},
+                                                {"attention attention out", 25088 - 512},
+                                                {"attention log-sum-exp", 512},
+                                                {"moe residual", 14336},
+                                                {"moe router", 1024},
+                                                {"moe routing", 96},
+                                                {"moe received tokens", 7.39 * 7392},
+                                                {"moe expert gate_up kept", 33792},
+                                                {"moe shared gate_up kept", 4224}};
+  for (const auto& [name, bytes] : kept) {
+    CAPTURE(name, bytes);
+    REQUIRE(listed.count(name) == 1);
+    CHECK(bytes == Approx(listed.at(name)).epsilon(1e-9));
+  }
+  CHECK(kept.size() == listed.size());
+  CHECK(total + 512 + 830 == Approx(153.1e3).epsilon(0.001));
+}
+
+TEST_CASE("activations: without DeepSeek's measures a V3 layer keeps 449 KB a token") {
+  // All intermediates in bf16, permutation and probabilities fused.
+  CHECK(v3_layer(Recompute::None, {}, Recipe::Bf16) / 1e3 == Approx(449).epsilon(0.10));
+  // Norms and up-projections recomputed save 33 + 131 KB of that; the SwiGLU outputs are another
+  // 37 KB.
+  const double saved =
+      v3_layer(Recompute::None, {}, Recipe::Bf16) - v3_layer(Recompute::V3, {}, Recipe::Bf16);
+  CAPTURE(saved);
+  CHECK(saved > 164e3);
+}
+
+}  // namespace narrows
