@@ -33,7 +33,8 @@ bool pairs(ScheduleKind kind) {
 LeafEvaluator::LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts)
     : job_(job),
       blocks_(job.model, job.cluster, job.software, job.training.routing, kernels, counts),
-      items_(blocks_) {}
+      items_(blocks_),
+      classes_(classes_of(job.model)) {}
 
 const LayoutCost& LeafEvaluator::layout(const Strategy& strategy) {
   const BlockLayout key =
@@ -60,42 +61,56 @@ StageRuns LeafEvaluator::partition(const StepCost& cost, const LayoutCost& share
   return partitions_.emplace(key, compute()).first->second;
 }
 
+bool LeafEvaluator::hopeless(const Strategy& strategy) const {
+  // What all pipeline ranks hold together, if nothing were kept and all were even.
+  const HeldParameters all = HeldTable(job_.model, strategy).of(classes_);
+  const double copies = is_mirrored(strategy.schedule) ? 2 : 1;
+  const StateBytes state = state_bytes(all, strategy, Grid(strategy), job_.software);
+  return copies / strategy.pp * state.all() + job_.software.context + job_.software.comm_buffers >
+         job_.cluster.chip.memory_reported.value;
+}
+
+const ScheduleProfile& LeafEvaluator::profile(const Strategy& s) {
+  const ScheduleProfile* found =
+      profiles_.get(s.schedule, s.pp, chunks_per_rank(s), static_cast<int>(s.micro_batches));
+  ASSERT(found != nullptr);
+  return *found;
+}
+
 LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy) {
   const LayoutCost& shared = layout(strategy);
   const StepCost cost(strategy, shared, items_);
-  const StageRuns runs = partition(cost, shared);
-  const ScheduleProfile* profile =
-      profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
-                    static_cast<int>(strategy.micro_batches));
-  ASSERT(profile != nullptr);
-  const LiveBytes live = live_bytes_of(cost, profile->shape, runs);
+  const ScheduleProfile& profile = this->profile(strategy);
+  const Placement place = placement_of(profile.shape, partition(cost, shared));
+  const LiveBytes live = live_bytes_of(cost, profile.shape, place);
   static const std::vector<std::vector<Bytes>> kNoPairs;
   Verdict verdict;
   for (int rank = 0; rank < strategy.pp; ++rank) {
     const auto r = static_cast<std::size_t>(rank);
     const Bytes peak =
-        live_peak(profile->ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
+        live_peak(profile.ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
     const RankMemory memory =
-        rank_memory(cost, held_by_rank(cost, profile->shape, runs, rank), peak, job_.software);
+        rank_memory(cost, held_by_rank(cost, place[r]), peak, peak, job_.software);
     if (rank == 0 || total(memory) > verdict.memory) {
       verdict.memory = total(memory);
       verdict.fullest_rank = rank;
       verdict.needed = memory;
     }
   }
-  verdict.bound =
-      lower_bound(*profile, durations_of(cost, profile->shape, runs, job_.software.blocking_p2p));
+  verdict.fits = verdict.memory <= job_.cluster.chip.memory_reported.value;
+  if (verdict.fits) {
+    const Durations durations =
+        durations_of(cost, profile.shape, place, job_.software.blocking_p2p);
+    verdict.bound = lower_bound(profile, durations);
+  }
   return verdict;
 }
 
 Tick LeafEvaluator::full_bound(const Strategy& strategy, Tick bound) {
   const LayoutCost& shared = layout(strategy);
   const StepCost cost(strategy, shared, items_);
-  const StageRuns runs = partition(cost, shared);
-  const ScheduleProfile* profile =
-      profiles_.get(strategy.schedule, strategy.pp, chunks_per_rank(strategy),
-                    static_cast<int>(strategy.micro_batches));
-  const TailCost tail = slowest_tail(cost, profile->shape, runs);
+  const TailCost tail =
+      slowest_tail(cost, placement_of(profile(strategy).shape, partition(cost, shared)));
   return bound + round_up(tail.reduce) + round_up(tail.optimizer) + round_up(tail.gather) +
          round_up(job_.software.step_overhead);
 }

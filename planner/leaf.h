@@ -18,12 +18,16 @@ class LeafEvaluator {
   LeafEvaluator(const Job& job, const KernelTimes& kernels, const GroupCounts& counts);
 
   struct Verdict {
-    Tick bound;    // on the makespan, without what follows the pipeline
+    bool fits = false;
+    Tick bound;    // if it fits: on the makespan, without what follows the pipeline
     Bytes memory;  // of the fullest rank
     int fullest_rank = 0;
     RankMemory needed;  // of that rank
   };
   Verdict judge(const Strategy& strategy);
+  // Whether parameters, gradients and optimiser alone do not fit, however evenly spread: cheap, and
+  // judge() would refuse too.
+  bool hopeless(const Strategy& strategy) const;
   // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds
   // unchanged.
   Tick full_bound(const Strategy& strategy, Tick bound);
@@ -35,12 +39,14 @@ class LeafEvaluator {
 
  private:
   const LayoutCost& layout(const Strategy& strategy);
+  const ScheduleProfile& profile(const Strategy& strategy);
   StageRuns partition(const StepCost& cost, const LayoutCost& shared);
   const CompiledSchedule& compiled(const Strategy& strategy, const Schedule*& schedule);
 
   const Job& job_;
   BlockPricer blocks_;
   ItemPricer items_;
+  std::vector<ItemClass> classes_;
   ScheduleProfiles profiles_;
   std::map<BlockLayout, LayoutCost> layouts_;
   std::map<std::tuple<const LayoutCost*, int, bool>, StageRuns> partitions_;

@@ -50,6 +50,7 @@ Forecast forecast_of(const Job& job, const Candidate& candidate, const ForecastO
   f.memory_peak = total(p.memory[static_cast<std::size_t>(p.fullest_rank)]);
   f.memory_capacity = job.cluster.chip.memory_reported.value;
   for (const auto& [name, ticks] : p.breakdown) f.breakdown.emplace_back(name, to_seconds(ticks));
+  f.phases = p.phases;
   f.basis = shares_of(p.by_basis);
   if (const auto cost = training_cost(job.training, job.cluster, f.step, options.price)) {
     f.days = cost->duration / day;

@@ -54,15 +54,18 @@ bool needs_less(const Infeasible& a, const std::optional<Infeasible>& b) {
   return !b || total(a.needed) < total(b->needed);
 }
 
+// `exact`: also strategies whose state alone is too large are judged in full, to say what they
+// would need.
 FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, const Job& job,
-                           LeafEvaluator& leaf, const Clock& clock) {
+                           LeafEvaluator& leaf, const Clock& clock, bool exact) {
   FamilyVerdict verdict;
   const Bytes available = job.cluster.chip.memory_reported.value;
   for (std::size_t i = 0; i < family.strategies.size() && !clock.over(); ++i) {
     const Strategy& strategy = family.strategies[i];
-    const LeafEvaluator::Verdict v = leaf.judge(strategy);
     ++verdict.evaluated;
-    if (v.memory <= available) {
+    if (!exact && leaf.hopeless(strategy)) continue;
+    const LeafEvaluator::Verdict v = leaf.judge(strategy);
+    if (v.fits) {
       verdict.open.push_back({v.bound, first + static_cast<std::int64_t>(i), strategy, false});
       continue;
     }
@@ -76,7 +79,7 @@ FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, con
 // does not show.
 std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families, const Job& job,
                                      std::deque<LeafEvaluator>& leaves,
-                                     const SearchOptions& options, const Clock& clock) {
+                                     const SearchOptions& options, const Clock& clock, bool exact) {
   std::vector<std::int64_t> first(families.size() + 1, 0);
   for (std::size_t f = 0; f < families.size(); ++f) {
     first[f + 1] = first[f] + static_cast<std::int64_t>(families[f].strategies.size());
@@ -85,7 +88,7 @@ std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families
   std::atomic<std::size_t> next{0};
   const auto work = [&](std::size_t thread) {
     for (std::size_t f = next++; f < families.size(); f = next++) {
-      verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock);
+      verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock, exact);
       if (thread == 0 && options.progress) {
         options.progress("judging strategies",
                          static_cast<double>(f) / static_cast<double>(families.size()));
@@ -180,14 +183,20 @@ Result<SearchResult> search(const Job& job, const KernelTimes& kernels,
   std::deque<LeafEvaluator> leaves;
   const int threads = std::max(1, options.threads);
   for (int t = 0; t < threads; ++t) leaves.emplace_back(job, kernels, counts);
-  std::vector<FamilyVerdict> verdicts = judge_all(families, job, leaves, options, clock);
+  std::vector<FamilyVerdict> verdicts = judge_all(families, job, leaves, options, clock, false);
+  const auto any_fits = [&] {
+    return std::any_of(verdicts.begin(), verdicts.end(),
+                       [](const FamilyVerdict& v) { return !v.open.empty(); });
+  };
+  if (!any_fits()) verdicts = judge_all(families, job, leaves, options, clock, true);
 
   std::vector<Open> open;
   for (FamilyVerdict& verdict : verdicts) {
     result.evaluated += verdict.evaluated;
     open.insert(open.end(), verdict.open.begin(), verdict.open.end());
-    if (verdict.nearest && needs_less(*verdict.nearest, result.infeasible))
+    if (verdict.nearest && needs_less(*verdict.nearest, result.infeasible)) {
       result.infeasible = verdict.nearest;
+    }
   }
   result.feasible = static_cast<std::int64_t>(open.size());
   result.complete = result.evaluated == result.space;

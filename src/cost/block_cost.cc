@@ -57,19 +57,33 @@ BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster,
       kernels_(kernels),
       counts_(counts) {}
 
-RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
-  const MoeSpec& moe = *model_.moe;
-  const int ep = layout.sharding.ep;
-  const RouterShape router = router_of(moe);
-  const Reach reach = expected_reach(router, ep, cluster_.gpus_per_node, counts_);
-  const double tokens = tokens_outside(layout.sharding);
+const Reach& BlockPricer::reach(int ep, int node) const {
+  const auto key = std::pair(ep, node);
+  const auto found = reaches_.find(key);
+  if (found != reaches_.end()) return found->second;
+  return reaches_.emplace(key, expected_reach(router_of(*model_.moe), ep, node, counts_))
+      .first->second;
+}
+
+double BlockPricer::fullest_over_mean(int ep, double tokens) const {
+  const auto key = std::pair(ep, tokens);
+  const auto found = fullest_.find(key);
+  if (found != fullest_.end()) return found->second;
   const double spread = routing_ == Routing::Natural ? software_.expert_spread : 0;
-  const double fullest = expected_max_over_mean(router, ep, tokens, counts_, spread);
+  const double fullest =
+      expected_max_over_mean(router_of(*model_.moe), ep, tokens, counts_, spread);
+  return fullest_.emplace(key, fullest).first->second;
+}
+
+RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
+  const int ep = layout.sharding.ep;
+  const double arriving = reach(ep, cluster_.gpus_per_node).gpus;
+  const double fullest = fullest_over_mean(ep, tokens_outside(layout.sharding));
   // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is
   // kept ready for the same.
   RoutedLoad load;
-  load.received = {reach.gpus * fullest, reach.gpus * fullest};
-  load.copies = {moe.top_k * fullest, moe.top_k * fullest};
+  load.received = {arriving * fullest, arriving * fullest};
+  load.copies = {model_.moe->top_k * fullest, model_.moe->top_k * fullest};
   return load;
 }
 
@@ -128,9 +142,11 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
     const Axis axis = op.collective.axis;
     if (axis == Axis::Ep) {
       if (layout.sharding.ep == 1) continue;
-      const Seconds time = exchange_time(op.collective, router_of(*model_.moe), layout.ep, cluster_,
-                                         software_.dispatcher, counts_)
-                               .time;
+      const Seconds time =
+          exchange_time(op.collective, router_of(*model_.moe),
+                        reach(layout.sharding.ep, domain_members(layout.ep, cluster_)), layout.ep,
+                        cluster_, software_.dispatcher)
+              .time;
       const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
       if (op.direction == Direction::Forward) {
         (dispatches ? exchange.dispatch : exchange.combine) += time;

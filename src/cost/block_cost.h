@@ -75,6 +75,10 @@ class BlockPricer {
     BlockLayout layout;
     friend auto operator<=>(const Key&, const Key&) = default;
   };
+  // What routing costs to compute, remembered: reach by (ranks, ranks a node), load by (ranks,
+  // tokens).
+  const Reach& reach(int ep, int node) const;
+  double fullest_over_mean(int ep, double tokens) const;
   BlockCost compute(const Key& key) const;
   PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
                      ExchangeCost& exchange) const;
@@ -86,6 +90,8 @@ class BlockPricer {
   Routing routing_;
   const KernelTimes& kernels_;
   const GroupCounts& counts_;
+  mutable std::map<std::pair<int, int>, Reach> reaches_;
+  mutable std::map<std::pair<int, double>, double> fullest_;
   std::map<Key, BlockCost> known_;
 };
 

@@ -61,16 +61,14 @@ Estimate two_hop_time(const CollectiveShape& what, const Reach& reach, const Spa
   return {max(network, domain), Basis::Transferred, kTwoHopError};
 }
 
-Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
-                       const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts) {
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Reach& reach,
+                       const Span& span, const Cluster& cluster, Dispatcher dispatcher) {
   const int ep = span.size();
   if (ep < 2 || what.tokens <= 0 || what.bytes <= Bytes{}) return {Seconds{}, Basis::Measured, 0};
   CollectiveShape plain{.axis = what.axis};
   switch (dispatcher) {
-    case Dispatcher::DeepEp: {
-      const int node = domain_members(span, cluster);
-      return two_hop_time(what, expected_reach(routing, ep, node, counts), span, cluster);
-    }
+    case Dispatcher::DeepEp:
+      return two_hop_time(what, reach, span, cluster);
     case Dispatcher::AllToAll:
       plain.what = CollectiveKind::AllToAll;
       plain.bytes = what.tokens * routing.top_k * what.bytes;
@@ -82,6 +80,15 @@ Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, 
       break;
   }
   return collective_time(plain, span, cluster);
+}
+
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
+                       const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts) {
+  Reach reach;
+  if (dispatcher == Dispatcher::DeepEp && span.size() > 1) {
+    reach = expected_reach(routing, span.size(), domain_members(span, cluster), counts);
+  }
+  return exchange_time(what, routing, reach, span, cluster, dispatcher);
 }
 
 Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,

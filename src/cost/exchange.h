@@ -24,6 +24,10 @@ Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, 
 Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts);
 
+// The same with the reach that the caller kept (of domain_members nodes; only DeepEP looks at it).
+Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Reach& reach,
+                       const Span& span, const Cluster& cluster, Dispatcher dispatcher);
+
 // DeepEP's time when the expected destinations are known.
 Estimate two_hop_time(const CollectiveShape& what, const Reach& reach, const Span& span,
                       const Cluster& cluster);

@@ -54,8 +54,9 @@ Result<Seconds> read_seconds(JsonObject& object, std::string_view key) {
   return TRY(object.number(key, 0, kMost)) * sec;
 }
 
-Result<std::vector<std::pair<std::string, Seconds>>> read_breakdown(JsonObject& forecast) {
-  JsonObject object = TRY(forecast.object("breakdown"));
+Result<std::vector<std::pair<std::string, Seconds>>> read_parts(JsonObject& forecast,
+                                                                std::string_view key) {
+  JsonObject object = TRY(forecast.object(key));
   std::vector<std::pair<std::string, Seconds>> parts;
   for (const Json::Member& member : object.node().members()) {
     parts.emplace_back(member.first, TRY(read_seconds(object, member.first)));
@@ -86,6 +87,12 @@ Result<BasisShares> read_basis(JsonObject& forecast) {
     basis.*share.share = TRY(object.number(share.name, 0, 1));
   TRY(object.finish());
   return basis;
+}
+
+Json parts_json(const std::vector<std::pair<std::string, Seconds>>& parts) {
+  Json json = Json::object();
+  for (const auto& [name, time] : parts) json.set(name, time / sec);
+  return json;
 }
 
 }  // namespace
@@ -122,9 +129,8 @@ Json to_json(const Forecast& forecast) {
   json.set("peak_tflops", forecast.peak_tflops);
   json.set("memory_peak_bytes", bytes_json(forecast.memory_peak));
   json.set("memory_capacity_bytes", bytes_json(forecast.memory_capacity));
-  Json breakdown = Json::object();
-  for (const auto& [name, time] : forecast.breakdown) breakdown.set(name, time / sec);
-  json.set("breakdown", std::move(breakdown));
+  json.set("breakdown", parts_json(forecast.breakdown));
+  json.set("phases", parts_json(forecast.phases));
   for (const Total& figure : kTotals) json.set(figure.name, Json(forecast.*figure.value));
   json.set("basis", to_json(forecast.basis));
   Json memory = Json::array();
@@ -145,7 +151,8 @@ Result<Forecast> forecast_from_json(JsonObject& object) {
   forecast.peak_tflops = TRY(object.number("peak_tflops", 0, kMost));
   forecast.memory_peak = TRY(read_bytes(object, "memory_peak_bytes"));
   forecast.memory_capacity = TRY(read_bytes(object, "memory_capacity_bytes"));
-  forecast.breakdown = TRY(read_breakdown(object));
+  forecast.breakdown = TRY(read_parts(object, "breakdown"));
+  forecast.phases = TRY(read_parts(object, "phases"));
   for (const Total& figure : kTotals) {
     if (object.has(figure.name)) forecast.*figure.value = TRY(object.number(figure.name, 0, kMost));
   }

@@ -54,6 +54,9 @@ struct Forecast {
   Bytes memory_capacity;         // as the driver reports it
   // Parts of the step on the critical rank, in order; they sum to `step`.
   std::vector<std::pair<std::string, Seconds>> breakdown;
+  // How an average pipeline rank spends the makespan, by kind of instruction: "F", "I", "W", "B",
+  // "FB", "bubble". What DeepSeek's phase table shows (isca2025, Table 4).
+  std::vector<std::pair<std::string, Seconds>> phases;
   // Of the whole training; absent where not asked for or not known.
   std::optional<double> gpu_hours;
   std::optional<double> days;

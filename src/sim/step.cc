@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "schedule/library.h"
+#include "sim/critical_path.h"
 
 namespace narrows {
 namespace {
@@ -23,20 +24,6 @@ ItemTicks sum_ticks(const StepCost& cost, Run run) {
     sum.weight_grad_exposed += t.weight_grad_exposed;
   }
   return sum;
-}
-
-// (rank, chunk) -> its stage's items.
-std::vector<std::vector<Run>> runs_by_rank(const Schedule& schedule, const StageRuns& runs) {
-  std::vector<std::vector<Run>> of(
-      static_cast<std::size_t>(schedule.ranks),
-      std::vector<Run>(static_cast<std::size_t>(schedule.chunks_per_rank)));
-  for (const auto& route : schedule.routes) {
-    for (std::size_t stage = 0; stage < route.size(); ++stage) {
-      of[static_cast<std::size_t>(route[stage].rank)]
-        [static_cast<std::size_t>(route[stage].chunk)] = runs[stage];
-    }
-  }
-  return of;
 }
 
 bool has_pairs(const Schedule& schedule) {
@@ -82,7 +69,47 @@ Tick exposed_on(const StepCost& cost, const Schedule& schedule, const std::vecto
   return total;
 }
 
+void drop_transients(LiveBytes& live) {
+  for (std::vector<ChunkBytes>& chunks : live.chunk) {
+    for (ChunkBytes& chunk : chunks) {
+      chunk.forward = chunk.input_grad = chunk.weight_grad = chunk.backward = {};
+    }
+  }
+  for (auto& rank : live.pair) {
+    for (auto& row : rank) row.assign(row.size(), {});
+  }
+}
+
+std::vector<std::pair<std::string, Seconds>> phases_of(const Schedule& schedule,
+                                                       const Played& played) {
+  Seconds forward, input, weight, backward, pair, waiting;
+  const std::vector<TimeTable> tables = time_tables(schedule, played);
+  for (const TimeTable& table : tables) {
+    forward += to_seconds(table.forward);
+    input += to_seconds(table.input_grad);
+    weight += to_seconds(table.weight_grad);
+    backward += to_seconds(table.backward);
+    pair += to_seconds(table.pair);
+    waiting += to_seconds(table.waiting);
+  }
+  const double ranks = static_cast<double>(tables.size());
+  return {{"F", forward / ranks},  {"I", input / ranks}, {"W", weight / ranks},
+          {"B", backward / ranks}, {"FB", pair / ranks}, {"bubble", waiting / ranks}};
+}
+
 }  // namespace
+
+Placement placement_of(const Schedule& schedule, const StageRuns& runs) {
+  Placement place(static_cast<std::size_t>(schedule.ranks),
+                  std::vector<Run>(static_cast<std::size_t>(schedule.chunks_per_rank)));
+  for (const auto& route : schedule.routes) {
+    for (std::size_t stage = 0; stage < route.size(); ++stage) {
+      const ChunkRef at = route[stage];
+      place[static_cast<std::size_t>(at.rank)][static_cast<std::size_t>(at.chunk)] = runs[stage];
+    }
+  }
+  return place;
+}
 
 StageRuns runs_from_cuts(const std::vector<int>& last_items) {
   StageRuns runs;
@@ -99,12 +126,11 @@ Result<Schedule> schedule_for(const Strategy& strategy) {
                        static_cast<int>(strategy.micro_batches));
 }
 
-Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
+Durations durations_of(const StepCost& cost, const Schedule& schedule, const Placement& place,
                        bool blocking_sends) {
   const Tick blocked = blocking_sends && schedule.ranks > 1 ? cost.send() : Tick{};
-  const auto by_rank = runs_by_rank(schedule, runs);
   Durations d;
-  for (const std::vector<Run>& chunks : by_rank) {
+  for (const std::vector<Run>& chunks : place) {
     std::vector<ChunkTimes> times;
     for (const Run& run : chunks) {
       const ItemTicks t = sum_ticks(cost, run);
@@ -129,9 +155,9 @@ Durations durations_of(const StepCost& cost, const Schedule& schedule, const Sta
   return d;
 }
 
-LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs) {
+LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Placement& place) {
   LiveBytes live;
-  for (const std::vector<Run>& chunks : runs_by_rank(schedule, runs)) {
+  for (const std::vector<Run>& chunks : place) {
     std::vector<ChunkBytes> bytes;
     for (const Run& run : chunks) {
       ChunkBytes b;
@@ -163,11 +189,9 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const St
   return live;
 }
 
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
-                            int rank) {
+HeldParameters held_by_rank(const StepCost& cost, const std::vector<Run>& chunks) {
   std::array<int, 5> counts{};
-  const auto by_rank = runs_by_rank(schedule, runs);
-  for (const Run& run : by_rank[static_cast<std::size_t>(rank)]) {
+  for (const Run& run : chunks) {
     for (int i = run.first; i <= run.last; ++i) {
       ++counts[static_cast<std::size_t>(cost.classes()[static_cast<std::size_t>(i)].kind)];
     }
@@ -176,30 +200,30 @@ HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, cons
 }
 
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       const SoftwareProfile& software) {
+                       Bytes kept_peak, const SoftwareProfile& software) {
   const StateBytes state = state_bytes(held, cost.strategy(), cost.grid(), software);
   RankMemory m;
   m.parameters = state.weights;
   m.gradients = state.gradients;
   m.optimizer = state.optimizer;
-  m.kept = live_peak;
+  m.kept = kept_peak;
+  m.transient = live_peak - kept_peak;
   m.comm_buffers = software.comm_buffers;
   m.context = software.context;
   m.allocator = software.allocator_overhead * live_peak;
   return m;
 }
 
-TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs) {
+TailCost slowest_tail(const StepCost& cost, const Placement& place) {
   TailCost slowest;
-  const auto by_rank = runs_by_rank(schedule, runs);
-  for (int rank = 0; rank < schedule.ranks; ++rank) {
+  for (const std::vector<Run>& chunks : place) {
     // The reduction of a chunk starts when its last micro-batch has gone backward through it.
     Tick backward;
-    for (const Run& run : by_rank[static_cast<std::size_t>(rank)]) {
+    for (const Run& run : chunks) {
       const ItemTicks t = sum_ticks(cost, run);
       backward += t.input_grad + t.weight_grad;
     }
-    const TailCost tail = cost.tail(held_by_rank(cost, schedule, runs, rank), to_seconds(backward));
+    const TailCost tail = cost.tail(held_by_rank(cost, chunks), to_seconds(backward));
     if (tail.all() > slowest.all()) slowest = tail;
   }
   return slowest;
@@ -208,17 +232,24 @@ TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const Stag
 StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
                             const CompiledSchedule& compiled, const StageRuns& runs,
                             const SoftwareProfile& software) {
+  const Placement place = placement_of(schedule, runs);
   StepPrediction p;
-  p.played = compiled.play(durations_of(cost, schedule, runs, software.blocking_p2p));
+  p.played = compiled.play(durations_of(cost, schedule, place, software.blocking_p2p));
   p.makespan = p.played.makespan;
 
-  const std::vector<Bytes> peaks = live_peaks(schedule, live_bytes_of(cost, schedule, runs));
+  LiveBytes live = live_bytes_of(cost, schedule, place);
+  const std::vector<Bytes> peaks = live_peaks(schedule, live);
+  drop_transients(live);
+  const std::vector<Bytes> kept = live_peaks(schedule, live);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
-    const HeldParameters held = held_by_rank(cost, schedule, runs, rank);
-    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)], software));
+    const HeldParameters held = held_by_rank(cost, place[static_cast<std::size_t>(rank)]);
+    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)],
+                                   kept[static_cast<std::size_t>(rank)], software));
     if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)]))
       p.fullest_rank = rank;
   }
+
+  p.phases = phases_of(schedule, p.played);
 
   // The critical rank: the one whose last instruction ends last; of several, the busiest.
   for (int rank = 0; rank < schedule.ranks; ++rank) {
@@ -227,7 +258,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
     if (end > last || (end == last && p.played.busy[r] > p.played.busy[best]))
       p.critical_rank = rank;
   }
-  const TailCost tail = slowest_tail(cost, schedule, runs);
+  const TailCost tail = slowest_tail(cost, place);
   const Tick reduce = round_up(tail.reduce), optimizer = round_up(tail.optimizer),
              gather = round_up(tail.gather);
   const Tick overhead = round_up(software.step_overhead);
@@ -235,8 +266,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
 
   const auto critical = static_cast<std::size_t>(p.critical_rank);
   const Tick busy = p.played.busy[critical];
-  const Tick exposed =
-      exposed_on(cost, schedule, runs_by_rank(schedule, runs)[critical], p.critical_rank);
+  const Tick exposed = exposed_on(cost, schedule, place[critical], p.critical_rank);
   p.breakdown = {{"compute", busy - exposed},   {"exposed_comm", exposed},
                  {"bubble", p.makespan - busy}, {"gradient_reduction", reduce},
                  {"optimizer", optimizer},      {"parameter_gather", gather},

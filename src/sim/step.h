@@ -20,25 +20,29 @@ namespace narrows {
 // stage -> its items, the same for every route.
 using StageRuns = std::vector<StepCost::Run>;
 
+// rank -> chunk -> its items.
+using Placement = std::vector<std::vector<StepCost::Run>>;
+Placement placement_of(const Schedule& schedule, const StageRuns& runs);
+
 // The runs of a plan's chunks, and back.
 StageRuns runs_from_cuts(const std::vector<int>& last_items);
 
 // The schedule that the strategy names, for its pipeline.
 Result<Schedule> schedule_for(const Strategy& strategy);
 
-Durations durations_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
+Durations durations_of(const StepCost& cost, const Schedule& schedule, const Placement& place,
                        bool blocking_sends);
 
 // What each (rank, chunk) keeps, for live_peaks.
-LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
+LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Placement& place);
 
 // Parameters that a pipeline rank holds under the schedule (both copies under DualPipe).
-HeldParameters held_by_rank(const StepCost& cost, const Schedule& schedule, const StageRuns& runs,
-                            int rank);
+HeldParameters held_by_rank(const StepCost& cost, const std::vector<StepCost::Run>& chunks);
 
-// The memory of one pipeline rank, given the peak of its activations (live_peaks).
+// The memory of one pipeline rank, given the peak of its activations (live_peaks), and the peak of
+// what is kept alone; the difference counts as transient.
 RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       const SoftwareProfile& software);
+                       Bytes kept_peak, const SoftwareProfile& software);
 
 struct StepPrediction {
   Tick step;
@@ -48,6 +52,8 @@ struct StepPrediction {
   int critical_rank = 0;  // the one that ends last
   // Parts of `step` on the critical rank; they sum to it.
   std::vector<std::pair<std::string, Tick>> breakdown;
+  // An average rank's makespan by kind of instruction, the bubble last.
+  std::vector<std::pair<std::string, Seconds>> phases;
   // Time by basis over the items' compute.
   std::array<Seconds, kBases> by_basis{};
   double relative_error =
@@ -60,6 +66,6 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
                             const SoftwareProfile& software);
 
 // What follows the pipeline on the slowest rank, fixed overhead included.
-TailCost slowest_tail(const StepCost& cost, const Schedule& schedule, const StageRuns& runs);
+TailCost slowest_tail(const StepCost& cost, const Placement& place);
 
 }  // namespace narrows
