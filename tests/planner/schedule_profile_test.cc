@@ -41,6 +41,7 @@ Tick draw(Random& random, std::int64_t most) { return {random.between(1, most)};
 
 // Backward as one instruction is I then W, as everywhere in the planner.
 Durations random_durations(Random& random, const Schedule& schedule) {
+  const std::int64_t longest = random.below(3) == 0 ? 10 : 150;  // pairs can be shorter than halves
   Durations d;
   const auto chunks = static_cast<std::size_t>(schedule.chunks_per_rank);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
@@ -51,7 +52,7 @@ Durations random_durations(Random& random, const Schedule& schedule) {
     }
     auto& pairs = d.pair.emplace_back(chunks, std::vector<Tick>(chunks));
     for (auto& row : pairs) {
-      for (Tick& pair : row) pair = draw(random, 150);
+      for (Tick& pair : row) pair = draw(random, longest);
     }
   }
   const std::int64_t latency = random.between(0, 1) == 0 ? 0 : 40;
