@@ -69,7 +69,8 @@ void add_sequence_parallel(const Run& run, const SoftwareProfile& software, Stra
     s.sequence_parallel = *run.layout.sequence_parallel;
     return;
   }
-  s.sequence_parallel = software.sequence_parallel;
+  const bool divides = *run.sequence % (std::int64_t{s.cp} * s.tp) == 0;
+  s.sequence_parallel = software.sequence_parallel && divides;
   assumed.push_back(fmt::format("sequence_parallel={}", s.sequence_parallel));
 }
 
