@@ -37,6 +37,9 @@ constexpr Alias kAliases[] = {
     {"narrows", "narrows"},
 };
 
+// Before this month Megatron's wrappers ran attention unfused by default.
+constexpr const char* kFusedAttention = "2023-08";
+
 template <typename T>
 void include(std::vector<T>& all, T value) {
   if (std::find(all.begin(), all.end(), value) == all.end()) all.push_back(value);
@@ -89,7 +92,10 @@ Status check_complete(const Run& run) {
 
 SoftwareFamily software_family(const Run& run) {
   for (const Alias& alias : kAliases) {
-    if (run.software == alias.family) return {alias.profile, true};
+    if (run.software != alias.family) continue;
+    const bool early = !run.software_date.empty() && run.software_date < kFusedAttention;
+    const bool core = std::string(alias.profile) == "megatron-core";
+    return {core && early ? "megatron-2022" : alias.profile, true};
   }
   const bool fsdp =
       run.layout.zero == 3 && run.layout.tp.value_or(1) == 1 && run.layout.pp.value_or(1) == 1;
@@ -127,11 +133,20 @@ void RunJobs::complete(ModelSpec& model) const {
   }
 }
 
+// A relative's links are another maker's only by coincidence.
+Result<Cluster> RunJobs::node_of(const std::string& chip) const {
+  const Cluster node = TRY(library_.node_of(chip));
+  const Cluster own = TRY(library_.node(node.node));
+  if (own.chip.vendor != node.chip.vendor)
+    return unsupported(fmt::format("{}: no node type carries it", chip));
+  return node;
+}
+
 Result<Cluster> RunJobs::cluster_of(const RunHardware& hardware,
                                     std::vector<std::string>& assumed) {
   auto found = nodes_.find(hardware.chip);
   if (found == nodes_.end())
-    found = nodes_.emplace(hardware.chip, TRY(library_.node_of(hardware.chip))).first;
+    found = nodes_.emplace(hardware.chip, TRY(node_of(hardware.chip))).first;
   Cluster cluster = found->second;
   if (hardware.gpus_per_node) cluster.gpus_per_node = *hardware.gpus_per_node;
   if (hardware.nvlink_domain) cluster.levels.front().group = *hardware.nvlink_domain;

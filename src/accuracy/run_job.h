@@ -6,7 +6,8 @@
 //   from the built-in model of the same shape, if there is one.
 // * Cluster: the node type that carries the chip, its network at the printed rate of one GPU.
 // * Software: by the run's family name; an unknown one falls back to `fsdp` where the layout is
-//   plain FSDP, else to `megatron-core`. A stack that ran a schedule or a recipe can run it: the
+//   plain FSDP, else to `megatron-core`; Megatron's wrappers before fused attention are
+//   `megatron-2022`. A stack that ran a schedule or a recipe can run it: the
 //   profile is widened by what the run proves.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -53,6 +54,7 @@ class RunJobs {
 
  private:
   Result<Cluster> cluster_of(const RunHardware& hardware, std::vector<std::string>& assumed);
+  Result<Cluster> node_of(const std::string& chip) const;
   Result<SoftwareProfile> software_of(const std::string& name);
   // Fills in what the numbers leave open.
   void complete(ModelSpec& model) const;

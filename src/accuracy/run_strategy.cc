@@ -47,6 +47,15 @@ void add_schedule(const Run& run, Strategy& s, Assumed& assumed) {
   s.vpp = or_assume(layout.vpp, "vpp", chunks_by_default(*run.model, s.pp), assumed);
 }
 
+// Megatron-Core's own default splits experts as the rest of the model; the recipes of NVIDIA's
+// later releases say 1, since experts may then be folded over all ranks of a stage.
+constexpr const char* kExpertsFolded = "2025-03";
+
+int expert_split_by_default(const Run& run, const SoftwareProfile& software, int tp) {
+  const bool early = !run.software_date.empty() && run.software_date < kExpertsFolded;
+  return early && software.expert_tensor_parallel ? tp : 1;
+}
+
 void add_zero(const Run& run, Strategy& s, Assumed& assumed) {
   const int replicas = s.dp * s.cp;
   int fallback = 0;
@@ -104,7 +113,7 @@ Result<Strategy> strategy_of(const Run& run, const SoftwareProfile& software,
   s.cp = or_assume(layout.cp, "cp", 1, assumed);
   if (run.model->moe) {
     s.ep = or_assume(layout.ep, "ep", 1, assumed);
-    s.etp = or_assume(layout.etp, "etp", 1, assumed);
+    s.etp = or_assume(layout.etp, "etp", expert_split_by_default(run, software, s.tp), assumed);
   }
   s.micro_batch = or_assume(layout.micro_batch, "micro_batch", 1, assumed);
   const std::int64_t replica = std::int64_t{s.tp} * s.pp * s.cp;
