@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
+#include <optional>
 
 #include "model/parameters.h"
 
@@ -71,13 +71,34 @@ bool same_training(const Run& a, const Run& b) {
          a.layout.recipe == b.layout.recipe;
 }
 
+// Of the record itself: what a job would add does not count. Nothing where numbers are missing.
+std::optional<RunLikeness> likeness_of_run(const Run& run, RunJobs& jobs) {
+  if (!run.model || !run.hardware.gpus || !run.sequence) return std::nullopt;
+  const std::optional<std::string> architecture = jobs.architecture_of(run.hardware.chip);
+  if (!architecture) return std::nullopt;
+  RunLikeness likeness;
+  likeness.chip = run.hardware.chip;
+  likeness.architecture = *architecture;
+  likeness.software = software_family(run).profile;
+  likeness.recipe = recipe_of(run.layout.recipe).value_or(Recipe::Bf16);
+  likeness.moe = run.model->moe.has_value();
+  likeness.mla = run.model->attention.kind == AttentionKind::Mla;
+  likeness.gpus = *run.hardware.gpus;
+  likeness.parameters = count_parameters(*run.model).total;
+  likeness.sequence = static_cast<double>(*run.sequence);
+  likeness.model_parallel =
+      static_cast<double>(std::int64_t{run.layout.tp.value_or(1)} * run.layout.pp.value_or(1)) *
+      run.layout.cp.value_or(1);
+  return likeness;
+}
+
 std::vector<Near> by_distance(const RunLikeness& plan, const std::vector<Run>& runs,
                               RunJobs& jobs) {
   std::vector<Near> all;
   for (const Run& run : runs) {
     if (!is_scored(run)) continue;
-    const Result<RunJob> job = jobs.job_of(run);
-    if (job) all.push_back({distance(plan, likeness_of(*job)), &run});
+    const std::optional<RunLikeness> likeness = likeness_of_run(run, jobs);
+    if (likeness) all.push_back({distance(plan, *likeness), &run});
   }
   std::sort(all.begin(), all.end(), before);
   return all;

@@ -29,10 +29,18 @@ const KernelTimes& RunPredictor::kernels_of(const RunJob& job) {
   return found->second;
 }
 
+// Sampling takes longer than all the rest, and many runs share a router.
+const GroupCounts& RunPredictor::groups_of(const ModelSpec& model) {
+  const MoeSpec moe = model.moe.value_or(MoeSpec{});
+  const std::array<int, 4> key = {moe.experts, moe.top_k, moe.groups, moe.top_groups};
+  const auto found = groups_.find(key);
+  if (found != groups_.end()) return found->second;
+  return groups_.emplace(key, routed_groups(model)).first->second;
+}
+
 Candidate RunPredictor::simulate(const RunJob& run) {
   const Job job{run.model, run.cluster, run.software, run.training, {}};
-  const GroupCounts counts = routed_groups(run.model);
-  LeafEvaluator leaf(job, kernels_of(run), counts);
+  LeafEvaluator leaf(job, kernels_of(run), groups_of(run.model));
   return leaf.simulate(run.strategy);
 }
 

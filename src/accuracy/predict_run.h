@@ -4,12 +4,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "accuracy/run_job.h"
+#include "cost/block_cost.h"
 #include "cost/kernel_time.h"
 #include "measurement/kernel_tables.h"
 #include "planner/search.h"
@@ -42,10 +44,12 @@ class RunPredictor {
 
  private:
   const KernelTimes& kernels_of(const RunJob& job);
+  const GroupCounts& groups_of(const ModelSpec& model);
 
   const KernelTables& tables_;
   RunJobs jobs_;
   std::map<std::pair<std::string, std::string>, KernelTimes> kernels_;  // chip, generation
+  std::map<std::array<int, 4>, GroupCounts> groups_;  // experts, top_k, groups, top_groups
 };
 
 }  // namespace narrows

@@ -116,6 +116,15 @@ Result<SoftwareProfile> RunJobs::software_of(const std::string& name) {
   return software_.emplace(name, TRY(find_software(name, overrides_))).first->second;
 }
 
+std::optional<std::string> RunJobs::architecture_of(const std::string& chip) {
+  const auto found = architectures_.find(chip);
+  if (found != architectures_.end()) return found->second;
+  const Result<Chip> known = library_.chip(chip);
+  const std::optional<std::string> name =
+      known ? std::optional<std::string>(known->architecture) : std::nullopt;
+  return architectures_.emplace(chip, name).first->second;
+}
+
 void RunJobs::complete(ModelSpec& model) const {
   for (const ModelSpec& known : models_) {
     if (!same_shape(model, known)) continue;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,9 @@ class RunJobs {
   // known chip, or a layout that breaks a rule of plan/validate.h.
   Result<RunJob> job_of(const Run& run);
 
+  // "hopper"; nothing for a chip that is not known.
+  std::optional<std::string> architecture_of(const std::string& chip);
+
  private:
   Result<Cluster> cluster_of(const RunHardware& hardware, std::vector<std::string>& assumed);
   Result<Cluster> node_of(const std::string& chip) const;
@@ -63,6 +67,7 @@ class RunJobs {
   std::vector<EmbeddedFile> overrides_;
   std::vector<ModelSpec> models_;
   std::map<std::string, Cluster> nodes_;
+  std::map<std::string, std::optional<std::string>> architectures_;
   std::map<std::string, SoftwareProfile> software_;
 };
 

@@ -147,6 +147,27 @@ TEST_CASE("run job: what no profile decides makes a run unsupported, with the re
   CHECK_THAT(reason(run), Catch::Contains("multiple"));
 }
 
+TEST_CASE("run job: Megatron before fused attention is the stack of 2022") {
+  CHECK(job_of("nemo-launcher-gpt5b-a100-1n").software.name == "megatron-2022");
+  Run run;
+  run.software = "nemo";
+  run.software_date = "2024-08";
+  CHECK(software_family(run).profile == "megatron-core");
+}
+
+TEST_CASE("run job: early Megatron-Core splits experts as the rest, later recipes do not") {
+  const RunJob early = job_of("dgxc-v24.11.1-h100-grok1-314b-8l-pretrain-bf16-64g");
+  CHECK((early.strategy.tp == 4 && early.strategy.etp == 4 && assumes(early, "etp=4")));
+  Run run = published().run("dgxc-v24.11.1-h100-grok1-314b-8l-pretrain-bf16-64g");
+  run.software_date = "2025-09";
+  CHECK(job_of(run).strategy.etp == 1);
+}
+
+TEST_CASE("run job: a chip of another maker does not borrow a node for its equal link rate") {
+  // TPU v4 and A100 both have 300 GB/s.
+  CHECK_THAT(reason(published().run("palm-540b")), Catch::Contains("tpu-v4"));
+}
+
 TEST_CASE("run job: an unknown stack is FSDP where the layout is, else Megatron-Core") {
   Run run;
   run.software = "something";
