@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/strategy_json.h"
 #include "report/text_table.h"
 
 namespace narrows {
@@ -73,6 +74,37 @@ std::string largest_word(const Forecast& f) {
 }
 
 }  // namespace
+
+std::string changed_fields(const Strategy& strategy, const Strategy& other) {
+  const Json before = to_json(strategy);
+  const Json after = to_json(other);
+  std::string words;
+  for (const auto& [key, value] : after.members()) {
+    if (value.is_object() || before.find(key)->compact() == value.compact()) continue;
+    const auto plain = [](const Json& v) { return v.is_string() ? v.string() : v.compact(); };
+    words += fmt::format("{}{} {} instead of {}", words.empty() ? "" : ", ", spaced(key),
+                         plain(value), plain(*before.find(key)));
+  }
+  return words;
+}
+
+std::vector<std::string> why_it_wins(const PlanView& view) {
+  std::vector<std::string> words;
+  const Seconds best = view.plan.forecast->step;
+  for (const Alternative& other : view.search->alternatives) {
+    if (!(other.step > best)) {
+      words.push_back(
+          fmt::format("As fast: {}.", changed_fields(view.plan.strategy, other.strategy)));
+      continue;
+    }
+    words.push_back(fmt::format("It beats the next, {}, by {}{}.",
+                                changed_fields(view.plan.strategy, other.strategy),
+                                percent_text(other.step / best - 1),
+                                other.difference.empty() ? "" : " (" + other.difference + ")"));
+    break;
+  }
+  return words;
+}
 
 std::vector<std::string> what_binds(const Plan& plan) {
   const Forecast& f = *plan.forecast;

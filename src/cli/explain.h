@@ -7,8 +7,16 @@
 
 #include "plan/forecast.h"
 #include "plan/plan.h"
+#include "report/plan_view.h"
 
 namespace narrows {
+
+// What the plan gains over the nearest strategies that are slower, and which fields make the
+// difference.
+std::vector<std::string> why_it_wins(const PlanView& view);
+
+// The fields in which `other` differs: "ep 64 instead of 32, dp 128 instead of 256". "" for none.
+std::string changed_fields(const Strategy& strategy, const Strategy& other);
 
 // What binds: memory, network, bubble or compute, each with its figure.
 std::vector<std::string> what_binds(const Plan& plan);

@@ -25,7 +25,6 @@ void on_interrupt(int) {
 
 int main(int argc, char** argv) {
   std::signal(SIGINT, on_interrupt);
-  std::signal(SIGPIPE, SIG_IGN);
   const narrows::Console console{std::cout, std::cerr, isatty(STDERR_FILENO) != 0, &interrupted};
   return narrows::run(std::vector<std::string>(argv + 1, argv + argc), console);
 }

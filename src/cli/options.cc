@@ -244,6 +244,21 @@ std::optional<Words> empty_value(const std::vector<std::string>& args) {
   return {};
 }
 
+// An option in the place of another option's value, which CLI11 would take for it.
+std::optional<Words> missing_value(const std::vector<std::string>& args) {
+  const bool rules_is_flag = first_word(args) == "show";
+  for (std::size_t i = 0; i + 1 < args.size(); ++i) {
+    if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
+    if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
+        args[i] == "--version" || (args[i] == "--rules" && rules_is_flag))
+      continue;
+    if (args[i + 1].starts_with("--"))
+      return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),
+                               args[i + 1].substr(0, 60)));
+  }
+  return {};
+}
+
 // CLI11 reports by exceptions; they end here.
 std::optional<Words> run_parser(CLI::App& app, std::vector<std::string> args) {
   std::reverse(args.begin(), args.end());
@@ -275,6 +290,7 @@ Invocation parse_arguments(const std::vector<std::string>& args) {
   app.add_flag("--version", version, "version of the program and dates of its data");
   std::optional<Words> words = refused_command(args);
   if (!words) words = empty_value(args);
+  if (!words) words = missing_value(args);
   if (!words) words = run_parser(app, args);
   if (words) {
     invocation.command = *words;

@@ -34,13 +34,14 @@ PlanView plan_view(const LoadedJob& loaded, const SearchResult& result, int top)
   view.price_basis = loaded.price_basis;
   view.search = summary_of(result);
   view.assumed = loaded.assumed;
-  view.reasons = what_binds(view.plan);
   for (std::size_t i = 1; i < result.best.size() && i <= static_cast<std::size_t>(top); ++i) {
     const Candidate& other = result.best[i];
     const Forecast forecast = forecast_of(job, other, loaded.forecast_options());
     view.search->alternatives.push_back({other.strategy, forecast.step, forecast.memory_peak,
                                          difference_words(*view.plan.forecast, forecast)});
   }
+  view.reasons = why_it_wins(view);
+  for (const std::string& words : what_binds(view.plan)) view.reasons.push_back(words);
   return view;
 }
 
@@ -59,6 +60,14 @@ InfeasibleView infeasible_view(const LoadedJob& loaded, const SearchResult& resu
   return view;
 }
 
+// A rule that names none of the pins by its words gets them in front.
+Error with_pins(const Error& error, const Pins& pins) {
+  const std::string words = to_string(pins);
+  const std::string field = error.message.substr(0, error.message.find(':'));
+  if (words.empty() || words.find(field) != std::string::npos) return error;
+  return error.within("--fix " + words);
+}
+
 }  // namespace
 
 Result<SearchedJob> search_job(const LoadedJob& loaded, const SearchLimits& limits,
@@ -73,7 +82,10 @@ Result<SearchedJob> search_job(const LoadedJob& loaded, const SearchLimits& limi
   options.stop = console.stop;
   options.progress = [&](const std::string& what, double share) { progress.show(what, share); };
   const auto start = std::chrono::steady_clock::now();
-  const SearchResult result = TRY(search(loaded.job(), kernels, options));
+  const Job job = loaded.job();
+  const Result<SearchResult> found = search(job, kernels, options);
+  if (!found) return tl::unexpected(with_pins(found.error(), loaded.pins));
+  const SearchResult& result = *found;
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   progress.clear();
   SearchedJob searched;

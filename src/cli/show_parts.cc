@@ -9,7 +9,7 @@
 #include "model/flops.h"
 #include "model/parameters.h"
 #include "model/spec_json.h"
-#include "report/text_table.h"
+#include "report/comparison_view.h"
 #include "schedule/library.h"
 #include "schedule/text.h"
 
@@ -126,17 +126,6 @@ ProfileView show_rule(const ExportRule& rule) {
   if (!rule.why.empty()) section.notes.push_back("otherwise: " + rule.why);
   view.sections.push_back(std::move(section));
   return view;
-}
-
-Json to_json(const RuleVerdict& verdict) {
-  Json object = Json::object();
-  object.set("rule", verdict.rule);
-  object.set("date", verdict.date);
-  object.set("class", verdict.result);
-  object.set("why", verdict.why);
-  object.set("exception", verdict.exception);
-  object.set("uncertain", verdict.uncertain);
-  return object;
 }
 
 Status add_rules(ProfileView& view, const Chip& chip, const ShowOptions& options,

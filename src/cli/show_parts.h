@@ -22,6 +22,5 @@ std::string schedule_words(ScheduleKind kind);
 // the data.
 Status add_rules(ProfileView& view, const Chip& chip, const ShowOptions& options,
                  const Profiles& profiles);
-Json to_json(const RuleVerdict& verdict);
 
 }  // namespace narrows

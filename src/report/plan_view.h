@@ -71,7 +71,10 @@ Json to_json(const InfeasibleView& view);
 std::string text_of(const PlanView& view);
 std::string text_of(const InfeasibleView& view);
 
-// "tp 1, pp 16, ep 64, dp 128, zero 1, …": what differs from 1, in one line.
+// "pp 16 dp 128 tp 1 ep 64 zero 1/128 micro 1x120 dualpipe fp8-block": short, for tables. "zero
+// 1/128" is stage 1 over 128 ranks, "micro 1x120" 120 micro-batches of one sequence.
 std::string layout_text(const Strategy& strategy);
+// The same in words, for the plan itself.
+std::string layout_words(const Strategy& strategy);
 
 }  // namespace narrows

@@ -171,11 +171,25 @@ std::string layout_text(const Strategy& s) {
   return out;
 }
 
+std::string layout_words(const Strategy& s) {
+  std::string out = fmt::format("pipeline {} x data {} x tensor {}", s.pp, s.dp, s.tp);
+  if (s.cp > 1) out += fmt::format(" x context {}", s.cp);
+  if (s.ep > 1) out += fmt::format(", experts over {}", s.ep);
+  if (s.etp > 1) out += fmt::format(", each split in {}", s.etp);
+  out += s.zero > 0 ? fmt::format(", ZeRO {} over {}", s.zero, s.dp_shard) : ", no ZeRO";
+  out += fmt::format(", {} micro-batches of {} a replica, {}", with_commas(s.micro_batches),
+                     s.micro_batch, to_string(s.schedule));
+  if (s.vpp > 1) out += fmt::format(" with {} chunks a rank", s.vpp);
+  out += fmt::format(", {}, recompute {}", to_string(s.precision), to_string(s.recompute));
+  if (s.sequence_parallel) out += ", sequence parallel";
+  return out + fmt::format(", order {}", to_string(s.order));
+}
+
 std::string text_of(const PlanView& view) {
   const Forecast& f = *view.plan.forecast;
   std::string out = headline(view.plan) + answer(view) + "\n";
   out += figures(view);
-  out += "\nLayout\n" + wrapped(layout_text(view.plan.strategy)) + job_text(view.plan) + "\n";
+  out += "\nLayout\n" + wrapped(layout_words(view.plan.strategy)) + job_text(view.plan) + "\n";
   const auto rank = static_cast<std::size_t>(view.fullest_rank);
   out += rank < f.memory.size()
              ? side_by_side(breakdown(f),
@@ -193,7 +207,7 @@ std::string text_of(const InfeasibleView& view) {
       "missing.",
       gib_text(total(view.needed)), view.rank, gib_text(view.available),
       gib_text(total(view.needed) - view.available)));
-  out += "\nLayout\n" + wrapped(layout_text(view.plan.strategy)) + job_text(view.plan) + "\n";
+  out += "\nLayout\n" + wrapped(layout_words(view.plan.strategy)) + job_text(view.plan) + "\n";
   out += memory_table(view.needed, view.available, view.rank);
   if (view.search)
     out += fmt::format("\n{} strategies in the space, {} judged, none fits.\n",
