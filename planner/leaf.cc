@@ -80,18 +80,6 @@ const ScheduleProfile& LeafEvaluator::profile(const Strategy& s) {
   return *found;
 }
 
-std::vector<Bytes> LeafEvaluator::live_peaks_of(const StepCost& cost, const Placement& place,
-                                                const ScheduleProfile& profile) const {
-  static const std::vector<std::vector<Bytes>> kNoPairs;
-  const LiveBytes live = live_bytes_of(cost, profile.shape, place);
-  std::vector<Bytes> peaks;
-  for (std::size_t r = 0; r < place.size(); ++r) {
-    peaks.push_back(
-        live_peak(profile.ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]));
-  }
-  return peaks;
-}
-
 LeafEvaluator::Site& LeafEvaluator::site(const LayoutCost& shared, const Strategy& strategy) {
   const auto key = std::tuple(&shared, strategy.schedule, strategy.pp, strategy.vpp);
   const auto found = sites_.find(key);
@@ -112,36 +100,58 @@ LeafEvaluator::Site& LeafEvaluator::site(const LayoutCost& shared, const Strateg
   Strategy plain = strategy;
   plain.zero = 0;
   plain.dp_shard = 1;
-  site.live = live_peaks_of(StepCost(plain, shared, items_), site.place, profile);
+  site.live = live_bytes_of(StepCost(plain, shared, items_), profile.shape, site.place);
+  site.peak.resize(site.place.size());
   return sites_.emplace(key, std::move(site)).first->second;
 }
 
-LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy) {
-  const LayoutCost& shared = layout(strategy);
-  Site& site = this->site(shared, strategy);
+// The fullest rank. A rank whose limit is below another's need is not looked at closer; unless
+// `exact`, neither is anything after a rank that does not fit.
+LeafEvaluator::Verdict LeafEvaluator::weigh(const Site& site, const LiveBytes& live,
+                                            std::vector<std::optional<Bytes>>& peaks,
+                                            const Strategy& strategy, const Grid& grid,
+                                            bool exact) {
+  static const std::vector<std::vector<Bytes>> kNoPairs;
+  const ScheduleProfile& profile = this->profile(strategy);
   const HeldTable& table = held(strategy);
-  const Grid grid(strategy);
   const Bytes available = job_.cluster.chip.memory_reported.value;
   Verdict verdict;
-  const auto weigh = [&](const std::vector<Bytes>& live) {
-    verdict.memory = {};
-    for (std::size_t rank = 0; rank < site.kinds.size(); ++rank) {
-      const RankMemory memory = rank_memory(table.of(site.kinds[rank]), strategy, grid, live[rank],
-                                            live[rank], job_.software);
-      if (rank > 0 && total(memory) <= verdict.memory) continue;
-      verdict.memory = total(memory);
-      verdict.fullest_rank = static_cast<int>(rank);
-      verdict.needed = memory;
+  verdict.fits = true;
+  for (std::size_t r = 0; r < site.kinds.size(); ++r) {
+    const HeldParameters parameters = table.of(site.kinds[r]);
+    const auto memory = [&](Bytes peak) {
+      return rank_memory(parameters, strategy, grid, peak, peak, job_.software);
+    };
+    const auto& pairs = live.pair.empty() ? kNoPairs : live.pair[r];
+    if (!peaks[r]) {
+      const Bytes limit = live_peak_limit(profile.ranks[r], live.chunk[r], pairs);
+      if (r > 0 && total(memory(limit)) <= verdict.memory) continue;
+      peaks[r] = live_peak(profile.ranks[r], live.chunk[r], pairs);
     }
+    const RankMemory needed = memory(*peaks[r]);
+    if (r > 0 && total(needed) <= verdict.memory) continue;
+    verdict.memory = total(needed);
+    verdict.fullest_rank = static_cast<int>(r);
+    verdict.needed = needed;
     verdict.fits = verdict.memory <= available;
-  };
-  weigh(site.live);
-  if (!verdict.fits && strategy.zero < 2) return verdict;
+    if (!verdict.fits && !exact) break;
+  }
+  return verdict;
+}
 
+LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy, bool exact) {
+  const LayoutCost& shared = layout(strategy);
+  Site& site = this->site(shared, strategy);
   const ScheduleProfile& profile = this->profile(strategy);
+  const Grid grid(strategy);
+  Verdict verdict = weigh(site, site.live, site.peak, strategy, grid, exact);
+  if (!verdict.fits && (strategy.zero < 2 || !exact)) return verdict;
+
   if (strategy.zero >= 2) {
     const StepCost cost(strategy, shared, items_);
-    weigh(live_peaks_of(cost, site.place, profile));
+    std::vector<std::optional<Bytes>> peak(site.place.size());
+    verdict =
+        weigh(site, live_bytes_of(cost, profile.shape, site.place), peak, strategy, grid, exact);
     if (!verdict.fits) return verdict;
     verdict.bound = lower_bound(
         profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));

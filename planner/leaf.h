@@ -25,7 +25,9 @@ class LeafEvaluator {
     int fullest_rank = 0;
     RankMemory needed;  // of that rank
   };
-  Verdict judge(const Strategy& strategy);
+  // `exact`: the memory of a strategy that does not fit is that of its fullest rank, not of the
+  // first one found too full.
+  Verdict judge(const Strategy& strategy, bool exact = true);
   // Whether parameters, gradients and optimiser alone do not fit, however evenly spread: cheap, and
   // judge() would refuse too.
   bool hopeless(const Strategy& strategy);
@@ -45,15 +47,16 @@ class LeafEvaluator {
   struct Site {
     StageRuns runs;
     Placement place;
-    std::vector<std::array<int, 5>> kinds;  // rank -> items by kind
-    std::vector<Bytes> live;                // rank -> peak, without ZeRO's buffers
-    std::map<Tick, Tick> bounds;            // latency of a send -> bound
+    std::vector<std::array<int, 5>> kinds;   // rank -> items by kind
+    LiveBytes live;                          // without ZeRO's buffers
+    std::vector<std::optional<Bytes>> peak;  // rank -> exact, once it was needed
+    std::map<Tick, Tick> bounds;             // latency of a send -> bound
   };
   const LayoutCost& layout(const Strategy& strategy);
   const ScheduleProfile& profile(const Strategy& strategy);
   Site& site(const LayoutCost& shared, const Strategy& strategy);
-  std::vector<Bytes> live_peaks_of(const StepCost& cost, const Placement& place,
-                                   const ScheduleProfile& profile) const;
+  Verdict weigh(const Site& site, const LiveBytes& live, std::vector<std::optional<Bytes>>& peaks,
+                const Strategy& strategy, const Grid& grid, bool exact);
   StageRuns partition(const LayoutCost& shared, const Strategy& strategy);
   const HeldTable& held(const Strategy& strategy);
   const CompiledSchedule& compiled(const Strategy& strategy, const Schedule*& schedule);

@@ -101,6 +101,16 @@ class Walk {
     }
     profile.checkpoints.push_back({count_, 0, -1, true});
     profile.live = std::move(front_);
+    const auto sum = [](const std::vector<int>& counts) {
+      int all = 0;
+      for (const int n : counts) all += n;
+      return all;
+    };
+    for (const LiveState& state : profile.live) {
+      profile.most_until_input = std::max(profile.most_until_input, sum(state.until_input));
+      profile.most_until_weight = std::max(profile.most_until_weight, sum(state.until_weight));
+      profile.most_handed = std::max(profile.most_handed, sum(state.handed));
+    }
     return profile;
   }
 
@@ -155,6 +165,23 @@ ScheduleProfile profile_of(const Schedule& schedule) {
     profile.ranks.back().first_stage = first.stage;
   }
   return profile;
+}
+
+Bytes live_peak_limit(const RankProfile& profile, std::span<const ChunkBytes> chunks,
+                      const std::vector<std::vector<Bytes>>& pairs) {
+  Bytes input, weight, handed, transient;
+  for (const ChunkBytes& chunk : chunks) {
+    input = max(input, chunk.f_to_i);
+    weight = max(weight, chunk.f_to_w);
+    handed = max(handed, chunk.i_to_w);
+    transient = max(max(max(transient, chunk.forward), chunk.input_grad),
+                    max(chunk.weight_grad, chunk.backward));
+  }
+  for (const auto& row : pairs) {
+    for (const Bytes pair : row) transient = max(transient, pair);
+  }
+  return profile.most_until_input * input + profile.most_until_weight * weight +
+         profile.most_handed * handed + transient;
 }
 
 Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
@@ -226,14 +253,57 @@ Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
   return {bound};
 }
 
+namespace {
+
+// `from` plus `times` the work that separates `before` from it.
+WorkCount extended(const WorkCount& before, const WorkCount& from, std::int64_t times) {
+  WorkCount count = from;
+  for (std::size_t i = 0; i < count.alone.size(); ++i) {
+    count.alone[i] += times * (from.alone[i] - before.alone[i]);
+  }
+  for (std::size_t i = 0; i < count.pairs.size(); ++i) {
+    count.pairs[i] += times * (from.pairs[i] - before.pairs[i]);
+  }
+  return count;
+}
+
+// After this many micro-batches a rank a schedule repeats, every two rounds of the ranks.
+constexpr int kSettled = 6;
+constexpr int kPeriod = 2;
+
+Result<ScheduleProfile> direct(ScheduleKind kind, int ranks, int chunks, int micro_batches) {
+  const Schedule schedule = TRY(make_schedule(kind, ranks, chunks, micro_batches));
+  return profile_of(schedule);
+}
+
+}  // namespace
+
+Result<ScheduleProfile> profile_of(ScheduleKind kind, int ranks, int chunks, int micro_batches) {
+  const int period = kPeriod * ranks;
+  const int settled = kSettled * ranks;
+  if (micro_batches < settled + 2 * period) return direct(kind, ranks, chunks, micro_batches);
+  const int rest = (micro_batches - settled) % period;
+  const ScheduleProfile before = TRY(direct(kind, ranks, chunks, settled + rest));
+  ScheduleProfile profile = TRY(direct(kind, ranks, chunks, settled + rest + period));
+  const std::int64_t times = (micro_batches - settled - rest - period) / period;
+  profile.shape.micro_batches = micro_batches;
+  for (std::size_t r = 0; r < profile.ranks.size(); ++r) {
+    for (std::size_t c = 0; c < profile.ranks[r].checkpoints.size(); ++c) {
+      WorkCount& done = profile.ranks[r].checkpoints[c].done;
+      done = extended(before.ranks[r].checkpoints[c].done, done, times);
+    }
+  }
+  return profile;
+}
+
 const ScheduleProfile* ScheduleProfiles::get(ScheduleKind kind, int ranks, int chunks_per_rank,
                                              int micro_batches) {
   const auto key = std::tuple(kind, ranks, chunks_per_rank, micro_batches);
   const auto found = known_.find(key);
   if (found != known_.end()) return &found->second;
-  const Result<Schedule> schedule = make_schedule(kind, ranks, chunks_per_rank, micro_batches);
-  if (!schedule) return nullptr;
-  return &known_.emplace(key, profile_of(*schedule)).first->second;
+  Result<ScheduleProfile> made = profile_of(kind, ranks, chunks_per_rank, micro_batches);
+  if (!made) return nullptr;
+  return &known_.emplace(key, std::move(*made)).first->second;
 }
 
 }  // namespace narrows

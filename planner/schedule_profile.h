@@ -48,6 +48,10 @@ struct RankProfile {
   int first_stage = 0;  // of its first instruction, a forward
   std::vector<Checkpoint> checkpoints;
   std::vector<LiveState> live;  // none dominates another
+  // The most of each over all chunks together.
+  int most_until_input = 0;
+  int most_until_weight = 0;
+  int most_handed = 0;
 };
 
 struct ScheduleProfile {
@@ -56,7 +60,13 @@ struct ScheduleProfile {
 };
 
 ScheduleProfile profile_of(const Schedule& schedule);
+// The profile of a library schedule. Long ones are extended from shorter ones: counts grow by the
+// same in every period, live states do not change.
+Result<ScheduleProfile> profile_of(ScheduleKind kind, int ranks, int chunks, int micro_batches);
 
+// What live_peak cannot exceed, from totals alone.
+Bytes live_peak_limit(const RankProfile& profile, std::span<const ChunkBytes> chunks,
+                      const std::vector<std::vector<Bytes>>& pairs);
 // Bytes that a rank keeps at its fullest: equal to live_peaks.
 Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
                 const std::vector<std::vector<Bytes>>& pairs);

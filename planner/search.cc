@@ -64,11 +64,12 @@ FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, con
     const Strategy& strategy = family.strategies[i];
     ++verdict.evaluated;
     if (!exact && leaf.hopeless(strategy)) continue;
-    const LeafEvaluator::Verdict v = leaf.judge(strategy);
+    const LeafEvaluator::Verdict v = leaf.judge(strategy, exact);
     if (v.fits) {
       verdict.open.push_back({v.bound, first + static_cast<std::int64_t>(i), strategy, false});
       continue;
     }
+    if (!exact) continue;
     const Infeasible tight{strategy, v.fullest_rank, v.needed, available};
     if (needs_less(tight, verdict.nearest)) verdict.nearest = tight;
   }

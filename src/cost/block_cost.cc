@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/block_cost.h"
 
+#include <algorithm>
+
 #include "cost/collective_time.h"
 #include "cost/load.h"
 #include "cost/reach.h"
@@ -55,7 +57,14 @@ BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster,
       software_(software),
       routing_(routing),
       kernels_(kernels),
-      counts_(counts) {}
+      counts_(counts),
+      load_slowdown_(load_slowdown(cluster.chip)) {}
+
+double load_slowdown(const Chip& chip) {
+  const Result<FlopRate> peak = peak_rate(chip, "bf16");
+  if (!peak || !chip.sustained_rate) return 1;
+  return std::max(1.0, *peak / chip.sustained_rate->value);
+}
 
 const Reach& BlockPricer::reach(int ep, int node) const {
   const auto key = std::pair(ep, node);
@@ -122,6 +131,9 @@ Estimate BlockPricer::price_op(const Op& op) const {
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
   }
+  // Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
+  // power brings the clock down.
+  if (multiplies(op) && software_.kernel_generation.empty()) estimate.time *= load_slowdown_;
   // A stack's own kernels were measured beside communication; alone they take less.
   if (!software_.kernel_generation.empty()) estimate.time /= software_.compute_slowdown;
   estimate.time = max(estimate.time, software_.launch);

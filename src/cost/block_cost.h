@@ -90,10 +90,15 @@ class BlockPricer {
   Routing routing_;
   const KernelTimes& kernels_;
   const GroupCounts& counts_;
+  double load_slowdown_ = 1;
   mutable std::map<std::pair<int, int>, Reach> reaches_;
   mutable std::map<std::pair<int, double>, double> fullest_;
   std::map<Key, BlockCost> known_;
 };
+
+// How much longer matmuls take at the clock that the chip holds under tensor load than at the clock
+// its peaks are rated at; 1 where that clock is not known.
+double load_slowdown(const Chip& chip);
 
 // The flags of a stack that change the graph.
 Fusions fusions_of(const SoftwareProfile& software);

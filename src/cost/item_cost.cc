@@ -83,8 +83,12 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
 
   ItemCost cost;
   Halves attention, mlp;
+  // Layers are recomputed in full, the ends of the model are not (checkpointing wraps layers).
+  BlockLayout ends = layout;
+  if (layout.recompute == Recompute::Full) ends.recompute = Recompute::None;
   const auto block = [&](BlockKind kind) -> const BlockCost& {
-    return blocks_.price(kind, item.window, layout);
+    const bool end = kind == BlockKind::Head || kind == BlockKind::Embedding;
+    return blocks_.price(kind, item.window, end ? ends : layout);
   };
   const bool moe = blocks_.model().moe.has_value();
   switch (item.kind) {

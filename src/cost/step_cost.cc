@@ -102,15 +102,23 @@ void StepCost::add_shard_traffic(int index) {
                                  : Seconds();
   const Seconds scatter =
       move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
-  const double overlap = gathers ? software.overlap_fsdp : software.overlap_gradients;
-  const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic) {
-    const Tick more = round_up(max(Seconds(), traffic - overlap * to_seconds(pass)));
+  // Scattered gradients hide under whatever runs next, gathered weights under the pass they are
+  // for.
+  const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic, Seconds cover) {
+    const Tick more = round_up(max(Seconds(), traffic - cover));
     pass += more;
     exposed += more;
   };
-  stretch(ticks.forward, ticks.forward_exposed, gather);
-  stretch(ticks.input_grad, ticks.input_grad_exposed, gather);
-  stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter);
+  const Seconds forward = to_seconds(ticks.forward);
+  const Seconds backward = to_seconds(ticks.input_grad + ticks.weight_grad);
+  if (!gathers) {
+    stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter,
+            software.overlap_gradients * (forward + backward));
+    return;
+  }
+  stretch(ticks.forward, ticks.forward_exposed, gather, software.overlap_fsdp * forward);
+  stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter,
+          software.overlap_fsdp * backward);
 }
 
 ShardBuffers StepCost::shard_buffers(Run run) const {

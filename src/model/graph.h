@@ -35,10 +35,11 @@ struct Op {
   MatmulShape matmul;               // as in forward, whatever the direction
   AttentionShape attention;
   CollectiveShape collective;
-  Bytes traffic;                 // memory-bound kinds: bytes read and written, expected
-  Bytes weight;                  // stored bytes of the weight that it reads
-  bool up_projection = false;    // MLA's q_b and kv_b, which v3 recomputes
-  std::vector<TensorId> inputs;  // activations
+  Bytes traffic;                  // memory-bound kinds: bytes read and written, expected
+  Bytes weight;                   // stored bytes of the weight that it reads
+  bool inside_attention = false;  // a pass of an attention core that is not fused
+  bool up_projection = false;     // MLA's q_b and kv_b, which v3 recomputes
+  std::vector<TensorId> inputs;   // activations
   std::vector<TensorId> outputs;
   std::vector<TensorId> input_grad_needs;   // forward tensors that its I reads
   std::vector<TensorId> weight_grad_needs;  // forward tensors that its W reads

@@ -123,10 +123,11 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
     const double keys = static_cast<double>(shape.keys);
     const TensorId scores = tensor(
         "scores", {rows.expected * shape.heads, rows.bound * shape.heads}, keys * 2.5, Dtype::Bf16);
-    last().outputs.push_back(scores);
     last().input_grad_needs.push_back(scores);
-    memory_bound(OpKind::Elementwise, "softmax", {}, kNoTensor,
-                 rows.expected * shape.heads * keys * 11);
+    const Bytes around = bytes_expected(at(scores)) + bytes_expected(at(statistics));
+    memory_bound(OpKind::Elementwise, "softmax", {statistics}, scores,
+                 rows.expected * shape.heads * keys * 11 - around / byte);
+    last().inside_attention = true;
   }
   return out;
 }
