@@ -52,7 +52,7 @@ StageRuns LeafEvaluator::partition(const StepCost& cost, const LayoutCost& share
     return runs_from_cuts(folds(s.schedule) ? folded_partition(weights, stages)
                                             : min_max_partition(weights, stages));
   };
-  if (s.zero == 3) return compute();  // FSDP's gathers change the weights
+  if (s.zero >= 2) return compute();  // gathers and scatters change the weights
   // Weights depend on pairing, cuts on folding; the schedules that pair are those that fold, but
   // for ZB-V.
   const auto key = std::tuple(&shared, pairs(s.schedule) ? -stages : stages, folds(s.schedule));

@@ -3,6 +3,7 @@
 #include "cost/step_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cost/collective_time.h"
 
@@ -63,13 +64,14 @@ StepCost::StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPrice
         collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, cluster)
             .time);
   }
-  if (strategy_.zero == 3) {
+  if (strategy_.zero >= 2) {
     for (std::size_t i = 0; i < items_.size(); ++i) add_fsdp(static_cast<int>(i));
   }
 }
 
-// ZeRO-3: the item's weights are gathered before F and before I, its gradients scattered after W,
-// each micro-batch; the stack hides a share of that under the item's own compute.
+// ZeRO-3: the item's weights are gathered before F and before I, each micro-batch. ZeRO-2 and 3:
+// gradients are scattered after W, each micro-batch, since only a shard is there to accumulate in;
+// the stack hides a share of that under the item's own compute.
 void StepCost::add_fsdp(int index) {
   const SoftwareProfile& software = pricer_.blocks().software();
   const Cluster& cluster = pricer_.blocks().cluster();
@@ -85,8 +87,11 @@ void StepCost::add_fsdp(int index) {
                            span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
                .time;
   };
-  const Seconds gather =
-      move(CollectiveKind::AllGather, size_of(stored_weight(strategy_.precision, true, software)));
+  Seconds gather;
+  if (strategy_.zero == 3) {
+    gather = move(CollectiveKind::AllGather,
+                  size_of(stored_weight(strategy_.precision, true, software)));
+  }
   const Seconds scatter =
       move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
   const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic) {
@@ -97,6 +102,19 @@ void StepCost::add_fsdp(int index) {
   stretch(ticks.forward, ticks.forward_exposed, gather);
   stretch(ticks.input_grad, ticks.input_grad_exposed, gather);
   stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter);
+}
+
+StepCost::WholeBytes StepCost::whole(int item) const {
+  if (strategy_.zero < 2) return {};
+  const SoftwareProfile& software = pricer_.blocks().software();
+  const double held =
+      held_.of(std::span(&shared_.classes[static_cast<std::size_t>(item)], 1)).all();
+  const auto bytes = [&](Dtype dtype) { return std::ceil(held * (size_of(dtype) / byte)) * byte; };
+  WholeBytes copies;
+  if (strategy_.zero == 3)
+    copies.weights = bytes(stored_weight(strategy_.precision, true, software));
+  copies.gradients = bytes(software.gradient_wire_dtype);
+  return copies;
 }
 
 const LayoutCost::PairTicks& StepCost::pair_of(int ahead, int back) const {
@@ -178,15 +196,16 @@ TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
                        .kernels()
                        .optimizer(optimizer_traffic(held, strategy_, grid_, software))
                        .time;
-  if (strategy_.zero == 3) {  // gathers and scatters are ops of the chunks
-    const Seconds replicas = reduce_shards(held);
-    tail.reduce = max((1 - software.overlap_gradients) * replicas, replicas - window);
-    return tail;
+  // From ZeRO-2 on scatters are ops of the chunks, with ZeRO-3 gathers too.
+  Seconds reduce;
+  if (strategy_.zero >= 2) {
+    reduce = reduce_shards(held);
+  } else {
+    reduce =
+        over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   }
-  const Seconds reduce =
-      over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);
-  if (strategy_.zero > 0)
+  if (strategy_.zero == 1 || strategy_.zero == 2)
     tail.gather = (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
   return tail;
 }

@@ -65,6 +65,13 @@ class StepCost {
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
 
+  // Whole copies that sharding makes of an item while it runs, in whole bytes: its weights under
+  // ZeRO-3, the gradient that its W leaves under ZeRO-2 and 3.
+  struct WholeBytes {
+    Bytes weights, gradients;
+  };
+  WholeBytes whole(int item) const;
+
   // What tables and shards are counted from.
   const HeldTable& held() const { return held_; }
   // For a rank that holds these parameters; `window` is the backward time that the reduction can

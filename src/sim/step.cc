@@ -168,9 +168,13 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Pl
         b.f_to_w += item.kept.until_weight_grad;
         b.i_to_w += item.kept.input_to_weight_grad;
         handed = max(handed, item.kept.input_to_weight_grad);
-        b.forward = max(b.forward, item.transient.forward);
-        b.input_grad = max(b.input_grad, item.transient.input_grad);
-        b.weight_grad = max(b.weight_grad, item.transient.weight_grad);
+        // Sharded weights are whole while their item runs, and the next one's already travel.
+        const auto whole = cost.whole(i);
+        const Bytes after = i < run.last ? cost.whole(i + 1).weights : Bytes();
+        const Bytes before = i > run.first ? cost.whole(i - 1).weights : Bytes();
+        b.forward = max(b.forward, item.transient.forward + whole.weights + after);
+        b.input_grad = max(b.input_grad, item.transient.input_grad + whole.weights + before);
+        b.weight_grad = max(b.weight_grad, item.transient.weight_grad + whole.gradients);
       }
       // A whole backward runs each item's W right after its I.
       b.backward = max(b.input_grad, b.weight_grad) + handed;
