@@ -26,7 +26,7 @@ Truth brute_force(const Problem& problem, const std::vector<Strategy>& strategie
   for (const Strategy& s : strategies) {
     const LeafEvaluator::Verdict verdict = judge.judge(s);
     const Candidate played = player.simulate(s);
-    const Tick full = judge.full_bound(s, verdict.bound);
+    const Tick full = verdict.fits ? judge.full_bound(s, verdict.bound) : Tick{};
     const bool sound = verdict.bound <= played.prediction.makespan &&
                        full <= played.prediction.step && verdict.memory == memory_of(played);
     if (!sound) {
