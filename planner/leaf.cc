@@ -13,19 +13,19 @@ bool folds(ScheduleKind kind) {
          kind == ScheduleKind::ZbV;
 }
 
-// What an item weighs in the partition: a pair with its like where the schedule overlaps, else all
-// its passes.
-std::vector<Tick> weights_of(const StepCost& cost, bool paired) {
-  std::vector<Tick> weights;
-  for (int i = 0; i < static_cast<int>(cost.items().size()); ++i) {
-    const Tick alone = cost.items()[static_cast<std::size_t>(i)].work();
-    weights.push_back(paired ? cost.pair({i, i}, {i, i}) : alone);
-  }
-  return weights;
-}
-
 bool pairs(ScheduleKind kind) {
   return kind == ScheduleKind::DualPipe || kind == ScheduleKind::DualPipeV;
+}
+
+// What an item weighs in the partition: a pair with its like where the schedule overlaps, else all
+// its passes. ZeRO's traffic does not count: the partition is the layout's own.
+std::vector<Tick> weights_of(const LayoutCost& shared, bool paired) {
+  std::vector<Tick> weights;
+  for (std::size_t i = 0; i < shared.items.size(); ++i) {
+    const auto own = static_cast<std::size_t>(shared.index[i]);
+    weights.push_back(paired ? shared.pairs[own][own].time : shared.items[i].work());
+  }
+  return weights;
 }
 
 }  // namespace
@@ -44,26 +44,29 @@ const LayoutCost& LeafEvaluator::layout(const Strategy& strategy) {
   return layouts_.emplace(key, layout_cost(key, items_)).first->second;
 }
 
-StageRuns LeafEvaluator::partition(const StepCost& cost, const LayoutCost& shared) {
-  const Strategy& s = cost.strategy();
+StageRuns LeafEvaluator::partition(const LayoutCost& shared, const Strategy& s) {
   const int stages = stages_of(s);
-  const auto compute = [&] {
-    const std::vector<Tick> weights = weights_of(cost, pairs(s.schedule));
-    return runs_from_cuts(folds(s.schedule) ? folded_partition(weights, stages)
-                                            : min_max_partition(weights, stages));
-  };
-  if (s.zero >= 2) return compute();  // gathers and scatters change the weights
   // Weights depend on pairing, cuts on folding; the schedules that pair are those that fold, but
   // for ZB-V.
   const auto key = std::tuple(&shared, pairs(s.schedule) ? -stages : stages, folds(s.schedule));
   const auto found = partitions_.find(key);
   if (found != partitions_.end()) return found->second;
-  return partitions_.emplace(key, compute()).first->second;
+  const std::vector<Tick> weights = weights_of(shared, pairs(s.schedule));
+  const Cuts cuts =
+      folds(s.schedule) ? folded_partition(weights, stages) : min_max_partition(weights, stages);
+  return partitions_.emplace(key, runs_from_cuts(cuts)).first->second;
 }
 
-bool LeafEvaluator::hopeless(const Strategy& strategy) const {
+const HeldTable& LeafEvaluator::held(const Strategy& s) {
+  const auto key = std::tuple(s.tp, s.ep, s.etp);
+  const auto found = held_.find(key);
+  if (found != held_.end()) return found->second;
+  return held_.emplace(key, HeldTable(job_.model, s)).first->second;
+}
+
+bool LeafEvaluator::hopeless(const Strategy& strategy) {
   // What all pipeline ranks hold together, if nothing were kept and all were even.
-  const HeldParameters all = HeldTable(job_.model, strategy).of(classes_);
+  const HeldParameters all = held(strategy).of(classes_);
   const double copies = is_mirrored(strategy.schedule) ? 2 : 1;
   const StateBytes state = state_bytes(all, strategy, Grid(strategy), job_.software);
   return copies / strategy.pp * state.all() + job_.software.context + job_.software.comm_buffers >
@@ -77,40 +80,90 @@ const ScheduleProfile& LeafEvaluator::profile(const Strategy& s) {
   return *found;
 }
 
+std::vector<Bytes> LeafEvaluator::live_peaks_of(const StepCost& cost, const Placement& place,
+                                                const ScheduleProfile& profile) const {
+  static const std::vector<std::vector<Bytes>> kNoPairs;
+  const LiveBytes live = live_bytes_of(cost, profile.shape, place);
+  std::vector<Bytes> peaks;
+  for (std::size_t r = 0; r < place.size(); ++r) {
+    peaks.push_back(
+        live_peak(profile.ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]));
+  }
+  return peaks;
+}
+
+LeafEvaluator::Site& LeafEvaluator::site(const LayoutCost& shared, const Strategy& strategy) {
+  const auto key = std::tuple(&shared, strategy.schedule, strategy.pp, strategy.vpp);
+  const auto found = sites_.find(key);
+  if (found != sites_.end()) return found->second;
+  Site site;
+  const ScheduleProfile& profile = this->profile(strategy);
+  site.runs = partition(shared, strategy);
+  site.place = placement_of(profile.shape, site.runs);
+  for (const std::vector<StepCost::Run>& chunks : site.place) {
+    std::array<int, 5> kinds{};
+    for (const StepCost::Run& run : chunks) {
+      for (int i = run.first; i <= run.last; ++i) {
+        ++kinds[static_cast<std::size_t>(classes_[static_cast<std::size_t>(i)].kind)];
+      }
+    }
+    site.kinds.push_back(kinds);
+  }
+  Strategy plain = strategy;
+  plain.zero = 0;
+  plain.dp_shard = 1;
+  site.live = live_peaks_of(StepCost(plain, shared, items_), site.place, profile);
+  return sites_.emplace(key, std::move(site)).first->second;
+}
+
 LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy) {
   const LayoutCost& shared = layout(strategy);
-  const StepCost cost(strategy, shared, items_);
-  const ScheduleProfile& profile = this->profile(strategy);
-  const Placement place = placement_of(profile.shape, partition(cost, shared));
-  const LiveBytes live = live_bytes_of(cost, profile.shape, place);
-  static const std::vector<std::vector<Bytes>> kNoPairs;
+  Site& site = this->site(shared, strategy);
+  const HeldTable& table = held(strategy);
+  const Grid grid(strategy);
+  const Bytes available = job_.cluster.chip.memory_reported.value;
   Verdict verdict;
-  for (int rank = 0; rank < strategy.pp; ++rank) {
-    const auto r = static_cast<std::size_t>(rank);
-    const Bytes peak =
-        live_peak(profile.ranks[r], live.chunk[r], live.pair.empty() ? kNoPairs : live.pair[r]);
-    const RankMemory memory =
-        rank_memory(cost, held_by_rank(cost, place[r]), peak, peak, job_.software);
-    if (rank == 0 || total(memory) > verdict.memory) {
+  const auto weigh = [&](const std::vector<Bytes>& live) {
+    verdict.memory = {};
+    for (std::size_t rank = 0; rank < site.kinds.size(); ++rank) {
+      const RankMemory memory = rank_memory(table.of(site.kinds[rank]), strategy, grid, live[rank],
+                                            live[rank], job_.software);
+      if (rank > 0 && total(memory) <= verdict.memory) continue;
       verdict.memory = total(memory);
-      verdict.fullest_rank = rank;
+      verdict.fullest_rank = static_cast<int>(rank);
       verdict.needed = memory;
     }
+    verdict.fits = verdict.memory <= available;
+  };
+  weigh(site.live);
+  if (!verdict.fits && strategy.zero < 2) return verdict;
+
+  const ScheduleProfile& profile = this->profile(strategy);
+  if (strategy.zero >= 2) {
+    const StepCost cost(strategy, shared, items_);
+    weigh(live_peaks_of(cost, site.place, profile));
+    if (!verdict.fits) return verdict;
+    verdict.bound = lower_bound(
+        profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));
+    return verdict;
   }
-  verdict.fits = verdict.memory <= job_.cluster.chip.memory_reported.value;
-  if (verdict.fits) {
-    const Durations durations =
-        durations_of(cost, profile.shape, place, job_.software.blocking_p2p);
-    verdict.bound = lower_bound(profile, durations);
+  const Tick send = send_time(strategy, shared.layout, grid, blocks_);
+  const auto known = site.bounds.find(send);
+  if (known != site.bounds.end()) {
+    verdict.bound = known->second;
+    return verdict;
   }
+  const StepCost cost(strategy, shared, items_);
+  verdict.bound = lower_bound(
+      profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));
+  site.bounds.emplace(send, verdict.bound);
   return verdict;
 }
 
 Tick LeafEvaluator::full_bound(const Strategy& strategy, Tick bound) {
   const LayoutCost& shared = layout(strategy);
   const StepCost cost(strategy, shared, items_);
-  const TailCost tail =
-      slowest_tail(cost, placement_of(profile(strategy).shape, partition(cost, shared)));
+  const TailCost tail = slowest_tail(cost, site(shared, strategy).place);
   return bound + round_up(tail.reduce) + round_up(tail.optimizer) + round_up(tail.gather) +
          round_up(job_.software.step_overhead);
 }
@@ -130,8 +183,7 @@ const CompiledSchedule& LeafEvaluator::compiled(const Strategy& s, const Schedul
 }
 
 Candidate LeafEvaluator::simulate(const Strategy& strategy) {
-  const LayoutCost& shared = layout(strategy);
-  return simulate_with(strategy, partition(StepCost(strategy, shared, items_), shared));
+  return simulate_with(strategy, partition(layout(strategy), strategy));
 }
 
 Candidate LeafEvaluator::simulate_with(const Strategy& strategy, const StageRuns& runs) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -27,7 +28,7 @@ class LeafEvaluator {
   Verdict judge(const Strategy& strategy);
   // Whether parameters, gradients and optimiser alone do not fit, however evenly spread: cheap, and
   // judge() would refuse too.
-  bool hopeless(const Strategy& strategy) const;
+  bool hopeless(const Strategy& strategy);
   // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds
   // unchanged.
   Tick full_bound(const Strategy& strategy, Tick bound);
@@ -38,9 +39,23 @@ class LeafEvaluator {
   ItemPricer& items() { return items_; }
 
  private:
+  // What strategies share that differ in ZeRO (and in what it shards over) only: the partition, and
+  // what each rank keeps at its fullest. Bounds are shared too while ZeRO does not change
+  // durations.
+  struct Site {
+    StageRuns runs;
+    Placement place;
+    std::vector<std::array<int, 5>> kinds;  // rank -> items by kind
+    std::vector<Bytes> live;                // rank -> peak, without ZeRO's buffers
+    std::map<Tick, Tick> bounds;            // latency of a send -> bound
+  };
   const LayoutCost& layout(const Strategy& strategy);
   const ScheduleProfile& profile(const Strategy& strategy);
-  StageRuns partition(const StepCost& cost, const LayoutCost& shared);
+  Site& site(const LayoutCost& shared, const Strategy& strategy);
+  std::vector<Bytes> live_peaks_of(const StepCost& cost, const Placement& place,
+                                   const ScheduleProfile& profile) const;
+  StageRuns partition(const LayoutCost& shared, const Strategy& strategy);
+  const HeldTable& held(const Strategy& strategy);
   const CompiledSchedule& compiled(const Strategy& strategy, const Schedule*& schedule);
 
   const Job& job_;
@@ -50,6 +65,8 @@ class LeafEvaluator {
   ScheduleProfiles profiles_;
   std::map<BlockLayout, LayoutCost> layouts_;
   std::map<std::tuple<const LayoutCost*, int, bool>, StageRuns> partitions_;
+  std::map<std::tuple<const LayoutCost*, ScheduleKind, int, int>, Site> sites_;
+  std::map<std::tuple<int, int, int>, HeldTable> held_;
   struct Compiled {
     Schedule schedule;
     CompiledSchedule compiled;

@@ -48,6 +48,17 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
   return shared;
 }
 
+Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& grid,
+               const BlockPricer& blocks) {
+  if (strategy.pp == 1) return {};
+  const Bytes message = tokens_outside(layout.sharding) * blocks.model().hidden *
+                        size_of(activation_dtype(layout.recipe));
+  const Span neighbours = span_of(blocks.cluster(), 2, grid.stride(Axis::Pp));
+  return round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours,
+                                  blocks.cluster())
+                      .time);
+}
+
 StepCost::StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPricer& pricer)
     : strategy_(strategy),
       grid_(strategy),
@@ -55,24 +66,23 @@ StepCost::StepCost(const Strategy& strategy, const LayoutCost& layout, ItemPrice
       shared_(layout),
       pricer_(pricer),
       items_(layout.items) {
-  const Cluster& cluster = pricer.blocks().cluster();
-  if (strategy_.pp > 1) {
-    const Bytes message = tokens_outside(layout.layout.sharding) * pricer.blocks().model().hidden *
-                          size_of(activation_dtype(layout.layout.recipe));
-    const Span neighbours = span_of(cluster, 2, grid_.stride(Axis::Pp));
-    send_ = round_up(
-        collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours, cluster)
-            .time);
-  }
+  send_ = send_time(strategy, layout.layout, grid_, pricer.blocks());
   if (strategy_.zero >= 2) {
-    for (std::size_t i = 0; i < items_.size(); ++i) add_fsdp(static_cast<int>(i));
+    for (std::size_t i = 0; i < items_.size(); ++i) add_shard_traffic(static_cast<int>(i));
   }
 }
 
-// ZeRO-3: the item's weights are gathered before F and before I, each micro-batch. ZeRO-2 and 3:
-// gradients are scattered after W, each micro-batch, since only a shard is there to accumulate in;
-// the stack hides a share of that under the item's own compute.
-void StepCost::add_fsdp(int index) {
+// Where gradients are sharded (ZeRO-2 on) each micro-batch scatters them after W; where weights are
+// too (ZeRO-3) it gathers them before F and before I. The stack hides a share of that under the
+// item's own compute. Items that cost the same move the same.
+void StepCost::add_shard_traffic(int index) {
+  const int alike = static_cast<int>(std::find(shared_.index.begin(), shared_.index.end(),
+                                               shared_.index[static_cast<std::size_t>(index)]) -
+                                     shared_.index.begin());
+  if (alike < index) {
+    items_[static_cast<std::size_t>(index)] = items_[static_cast<std::size_t>(alike)];
+    return;
+  }
   const SoftwareProfile& software = pricer_.blocks().software();
   const Cluster& cluster = pricer_.blocks().cluster();
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
@@ -87,15 +97,15 @@ void StepCost::add_fsdp(int index) {
                            span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
                .time;
   };
-  Seconds gather;
-  if (strategy_.zero == 3) {
-    gather = move(CollectiveKind::AllGather,
-                  size_of(stored_weight(strategy_.precision, true, software)));
-  }
+  const bool gathers = strategy_.zero == 3;
+  const Seconds gather = gathers ? move(CollectiveKind::AllGather,
+                                        size_of(stored_weight(strategy_.precision, true, software)))
+                                 : Seconds();
   const Seconds scatter =
       move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
+  const double overlap = gathers ? software.overlap_fsdp : software.overlap_gradients;
   const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic) {
-    const Tick more = round_up(max(Seconds(), traffic - software.overlap_fsdp * to_seconds(pass)));
+    const Tick more = round_up(max(Seconds(), traffic - overlap * to_seconds(pass)));
     pass += more;
     exposed += more;
   };
@@ -104,17 +114,22 @@ void StepCost::add_fsdp(int index) {
   stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter);
 }
 
-StepCost::WholeBytes StepCost::whole(int item) const {
-  if (strategy_.zero < 2) return {};
+ShardBuffers StepCost::shard_buffers(Run run) const {
+  ShardBuffers largest;
+  if (strategy_.zero < 2) return largest;
   const SoftwareProfile& software = pricer_.blocks().software();
-  const double held =
-      held_.of(std::span(&shared_.classes[static_cast<std::size_t>(item)], 1)).all();
-  const auto bytes = [&](Dtype dtype) { return std::ceil(held * (size_of(dtype) / byte)) * byte; };
-  WholeBytes copies;
-  if (strategy_.zero == 3)
-    copies.weights = bytes(stored_weight(strategy_.precision, true, software));
-  copies.gradients = bytes(software.gradient_wire_dtype);
-  return copies;
+  for (int i = run.first; i <= run.last; ++i) {
+    const double parameters =
+        std::ceil(held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1)).all());
+    largest.gradients = max(largest.gradients, parameters * size_of(software.gradient_dtype));
+    // The item that runs and the one that is fetched meanwhile.
+    if (strategy_.zero == 3) {
+      largest.weights =
+          max(largest.weights,
+              2 * parameters * size_of(stored_weight(strategy_.precision, true, software)));
+    }
+  }
+  return largest;
 }
 
 const LayoutCost::PairTicks& StepCost::pair_of(int ahead, int back) const {
@@ -196,17 +211,20 @@ TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
                        .kernels()
                        .optimizer(optimizer_traffic(held, strategy_, grid_, software))
                        .time;
-  // From ZeRO-2 on scatters are ops of the chunks, with ZeRO-3 gathers too.
-  Seconds reduce;
-  if (strategy_.zero >= 2) {
-    reduce = reduce_shards(held);
-  } else {
-    reduce =
-        over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
+  const auto gather_parameters = [&] {
+    return (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
+  };
+  if (strategy_.zero >=
+      2) {  // scattered micro-batch by micro-batch; what is left are replicas of shards
+    const Seconds replicas = reduce_shards(held);
+    tail.reduce = max((1 - software.overlap_gradients) * replicas, replicas - window);
+    if (strategy_.zero == 2) tail.gather = gather_parameters();
+    return tail;
   }
+  const Seconds reduce =
+      over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);
-  if (strategy_.zero == 1 || strategy_.zero == 2)
-    tail.gather = (1 - software.overlap_parameters) * over(CollectiveKind::AllGather, weight);
+  if (strategy_.zero > 0) tail.gather = gather_parameters();
   return tail;
 }
 

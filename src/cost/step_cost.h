@@ -42,6 +42,13 @@ struct LayoutCost {
 };
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer);
 
+// What is whole for a while although ZeRO shards it: gathered weights, gradients before they are
+// scattered.
+struct ShardBuffers {
+  Bytes weights;
+  Bytes gradients;
+};
+
 class StepCost {
  public:
   // The strategy must be valid and have this layout. Borrows the layout's costs and the pricer.
@@ -65,13 +72,8 @@ class StepCost {
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
 
-  // Whole copies that sharding makes of an item while it runs, in whole bytes: its weights under
-  // ZeRO-3, the gradient that its W leaves under ZeRO-2 and 3.
-  struct WholeBytes {
-    Bytes weights, gradients;
-  };
-  WholeBytes whole(int item) const;
-
+  // At their largest while a run of items is worked on.
+  ShardBuffers shard_buffers(Run run) const;
   // What tables and shards are counted from.
   const HeldTable& held() const { return held_; }
   // For a rank that holds these parameters; `window` is the backward time that the reduction can
@@ -79,7 +81,7 @@ class StepCost {
   TailCost tail(const HeldParameters& held, Seconds window) const;
 
  private:
-  void add_fsdp(int index);
+  void add_shard_traffic(int index);
   const LayoutCost::PairTicks& pair_of(int ahead, int back) const;
   // What FSDP adds to a pair of two items.
   Tick fsdp(int ahead, int back) const;
@@ -94,6 +96,10 @@ class StepCost {
   std::vector<ItemTicks> items_;
   Tick send_;
 };
+
+// The latency of one activation between neighbouring pipeline ranks; 0 with one of them.
+Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& grid,
+               const BlockPricer& blocks);
 
 // The key under which the strategy's blocks are priced.
 BlockLayout block_layout(const Strategy& strategy, std::int64_t sequence, const Grid& grid,

@@ -168,16 +168,16 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Pl
         b.f_to_w += item.kept.until_weight_grad;
         b.i_to_w += item.kept.input_to_weight_grad;
         handed = max(handed, item.kept.input_to_weight_grad);
-        // Sharded weights are whole while their item runs, and the next one's already travel.
-        const auto whole = cost.whole(i);
-        const Bytes after = i < run.last ? cost.whole(i + 1).weights : Bytes();
-        const Bytes before = i > run.first ? cost.whole(i - 1).weights : Bytes();
-        b.forward = max(b.forward, item.transient.forward + whole.weights + after);
-        b.input_grad = max(b.input_grad, item.transient.input_grad + whole.weights + before);
-        b.weight_grad = max(b.weight_grad, item.transient.weight_grad + whole.gradients);
+        b.forward = max(b.forward, item.transient.forward);
+        b.input_grad = max(b.input_grad, item.transient.input_grad);
+        b.weight_grad = max(b.weight_grad, item.transient.weight_grad);
       }
+      const ShardBuffers buffers = cost.shard_buffers(run);
+      b.forward += buffers.weights;
+      b.input_grad += buffers.weights;
+      b.weight_grad += buffers.gradients;
       // A whole backward runs each item's W right after its I.
-      b.backward = max(b.input_grad, b.weight_grad) + handed;
+      b.backward = max(b.input_grad + buffers.gradients, b.weight_grad + buffers.weights) + handed;
       bytes.push_back(b);
     }
     if (has_pairs(schedule)) {
@@ -203,9 +203,9 @@ HeldParameters held_by_rank(const StepCost& cost, const std::vector<Run>& chunks
   return cost.held().of(counts);
 }
 
-RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       Bytes kept_peak, const SoftwareProfile& software) {
-  const StateBytes state = state_bytes(held, cost.strategy(), cost.grid(), software);
+RankMemory rank_memory(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
+                       Bytes live_peak, Bytes kept_peak, const SoftwareProfile& software) {
+  const StateBytes state = state_bytes(held, strategy, grid, software);
   RankMemory m;
   m.parameters = state.weights;
   m.gradients = state.gradients;
@@ -247,7 +247,8 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
   const std::vector<Bytes> kept = live_peaks(schedule, live);
   for (int rank = 0; rank < schedule.ranks; ++rank) {
     const HeldParameters held = held_by_rank(cost, place[static_cast<std::size_t>(rank)]);
-    p.memory.push_back(rank_memory(cost, held, peaks[static_cast<std::size_t>(rank)],
+    p.memory.push_back(rank_memory(held, cost.strategy(), cost.grid(),
+                                   peaks[static_cast<std::size_t>(rank)],
                                    kept[static_cast<std::size_t>(rank)], software));
     if (total(p.memory.back()) > total(p.memory[static_cast<std::size_t>(p.fullest_rank)]))
       p.fullest_rank = rank;

@@ -41,8 +41,8 @@ HeldParameters held_by_rank(const StepCost& cost, const std::vector<StepCost::Ru
 
 // The memory of one pipeline rank, given the peak of its activations (live_peaks), and the peak of
 // what is kept alone; the difference counts as transient.
-RankMemory rank_memory(const StepCost& cost, const HeldParameters& held, Bytes live_peak,
-                       Bytes kept_peak, const SoftwareProfile& software);
+RankMemory rank_memory(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
+                       Bytes live_peak, Bytes kept_peak, const SoftwareProfile& software);
 
 struct StepPrediction {
   Tick step;

@@ -118,17 +118,20 @@ TEST_CASE("step cost: from ZeRO-2 on gradients are scattered in every micro-batc
   CHECK(b.optimizer == a.optimizer);
 }
 
-TEST_CASE("step cost: a sharded item is whole while it runs") {
+TEST_CASE("step cost: a sharded item is whole while it runs, and so is the next one") {
   Pricing p("llama-3.1-8b", "h100:64", "fsdp");  // 218,112,000 parameters a layer
   const double layer = 218112000;
+  const StepCost::Run layers{1, 4};
+  const Bytes gradient = layer * size_of(p.software.gradient_dtype);
   Strategy s{.dp = 64, .dp_shard = 64, .zero = 1};
-  CHECK(Step(p, s).cost.whole(1).weights == Bytes());
-  CHECK(Step(p, s).cost.whole(1).gradients == Bytes());
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == Bytes());
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == Bytes());
   s.zero = 2;
-  CHECK(Step(p, s).cost.whole(1).weights == Bytes());
-  CHECK(Step(p, s).cost.whole(1).gradients == layer * size_of(p.software.gradient_wire_dtype));
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == Bytes());
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
   s.zero = 3;
-  CHECK(Step(p, s).cost.whole(1).weights == 2 * layer * byte);
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == 2 * 2 * layer * byte);
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
 }
 
 TEST_CASE("step cost: hybrid shards still reduce their gradients over the replicas") {

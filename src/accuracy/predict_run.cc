@@ -1,0 +1,66 @@
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "accuracy/predict_run.h"
+
+#include <algorithm>
+
+#include "planner/leaf.h"
+#include "planner/make_plan.h"
+
+namespace narrows {
+namespace {
+
+// By how much the interval grows where the software is only a family by layout: two stacks of one
+// family differ by up to this share at the same layout (validation/README.md, caveat 3).
+constexpr double kUnknownSoftware = 1.5;
+
+}  // namespace
+
+RunPredictor::RunPredictor(const ProfileLibrary& library, const KernelTables& tables,
+                           std::vector<EmbeddedFile> overrides)
+    : tables_(tables), jobs_(library, std::move(overrides)) {}
+
+const KernelTimes& RunPredictor::kernels_of(const RunJob& job) {
+  const auto key = std::pair(job.cluster.chip.name, job.software.kernel_generation);
+  auto found = kernels_.find(key);
+  if (found == kernels_.end()) {
+    found = kernels_.emplace(key, KernelTimes(tables_, job.cluster.chip, key.second)).first;
+  }
+  return found->second;
+}
+
+// Sampling takes longer than all the rest, and many runs share a router.
+const GroupCounts& RunPredictor::groups_of(const ModelSpec& model) {
+  const MoeSpec moe = model.moe.value_or(MoeSpec{});
+  const std::array<int, 4> key = {moe.experts, moe.top_k, moe.groups, moe.top_groups};
+  const auto found = groups_.find(key);
+  if (found != groups_.end()) return found->second;
+  return groups_.emplace(key, routed_groups(model)).first->second;
+}
+
+Candidate RunPredictor::simulate(const RunJob& run) {
+  const Job job{run.model, run.cluster, run.software, run.training, {}};
+  LeafEvaluator leaf(job, kernels_of(run), groups_of(run.model));
+  return leaf.simulate(run.strategy);
+}
+
+Result<RunPrediction> RunPredictor::predict(const Run& run) {
+  const RunJob made = TRY(jobs_.job_of(run));
+  const Candidate candidate = simulate(made);
+  const Job job{made.model, made.cluster, made.software, made.training, {}};
+  const Forecast forecast = forecast_of(job, candidate, {});
+  RunPrediction prediction;
+  prediction.step = forecast.step;
+  const double wider = made.software_known ? 1 : kUnknownSoftware;
+  prediction.step_low =
+      max(0.1 * forecast.step, forecast.step - wider * (forecast.step - forecast.step_low));
+  prediction.step_high = forecast.step + wider * (forecast.step_high - forecast.step);
+  prediction.memory = forecast.memory_peak;
+  prediction.strategy = made.strategy;
+  prediction.software = made.software.name;
+  prediction.breakdown = forecast.breakdown;
+  prediction.assumed = made.assumed;
+  return prediction;
+}
+
+}  // namespace narrows

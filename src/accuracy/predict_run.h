@@ -1,0 +1,55 @@
+// Our prediction of one published run: its own layout, played by the planner's own evaluator with
+// the planner's partition. A run that would not fit by our count of memory is predicted all the
+// same, since it did run; its memory stands beside the measured one.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "accuracy/run_job.h"
+#include "cost/block_cost.h"
+#include "cost/kernel_time.h"
+#include "measurement/kernel_tables.h"
+#include "planner/search.h"
+
+namespace narrows {
+
+struct RunPrediction {
+  Seconds step;
+  Seconds step_low;  // the 90 % interval; wider where the software is unknown
+  Seconds step_high;
+  Bytes memory;  // of the fullest rank
+  Strategy strategy;
+  std::string software;                                    // the profile
+  std::vector<std::pair<std::string, Seconds>> breakdown;  // parts of `step` on the critical rank
+  std::vector<std::string> assumed;
+};
+
+// Predicts runs; remembers profiles and kernel times. Borrows the library and the tables. Not
+// thread-safe: one per thread.
+class RunPredictor {
+ public:
+  RunPredictor(const ProfileLibrary& library, const KernelTables& tables,
+               std::vector<EmbeddedFile> overrides = {});
+
+  // Unsupported, with the reason: see RunJobs::job_of.
+  Result<RunPrediction> predict(const Run& run);
+  // The prediction with its pipeline, for explanations.
+  Candidate simulate(const RunJob& job);
+  RunJobs& jobs() { return jobs_; }
+
+ private:
+  const KernelTimes& kernels_of(const RunJob& job);
+  const GroupCounts& groups_of(const ModelSpec& model);
+
+  const KernelTables& tables_;
+  RunJobs jobs_;
+  std::map<std::pair<std::string, std::string>, KernelTimes> kernels_;  // chip, generation
+  std::map<std::array<int, 4>, GroupCounts> groups_;  // experts, top_k, groups, top_groups
+};
+
+}  // namespace narrows

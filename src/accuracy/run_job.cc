@@ -1,0 +1,197 @@
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "accuracy/run_job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "accuracy/run_strategy.h"
+#include "hardware/cluster_json.h"
+#include "plan/validate.h"
+#include "software/library.h"
+
+namespace narrows {
+namespace {
+
+// Family names of runs -> software profiles. Forks and wrappers of Megatron-Core count as it.
+struct Alias {
+  const char* family;
+  const char* profile;
+};
+constexpr Alias kAliases[] = {
+    {"hai-llm", "hai-llm"},
+    {"megatron-2021", "megatron-2021"},
+    {"megatron-2022", "megatron-2022"},
+    {"megatron-core", "megatron-core"},
+    {"megatron-bridge", "megatron-core"},
+    {"nemo", "megatron-core"},
+    {"dgxc", "megatron-core"},
+    {"nanotron", "megatron-core"},
+    {"zero-bubble", "megatron-core"},
+    {"fsdp-llm-foundry", "fsdp"},
+    {"llm-foundry", "fsdp"},
+    {"torchtitan", "fsdp"},
+    {"xtuner", "fsdp"},
+    {"fsdp", "fsdp"},
+    {"narrows", "narrows"},
+};
+
+// Before this month Megatron's wrappers ran attention unfused by default.
+constexpr const char* kFusedAttention = "2023-08";
+
+template <typename T>
+void include(std::vector<T>& all, T value) {
+  if (std::find(all.begin(), all.end(), value) == all.end()) all.push_back(value);
+}
+
+// A stack that ran it can run it.
+void widen(SoftwareProfile& software, const Strategy& s) {
+  include(software.schedules, s.schedule);
+  include(software.recipes, s.precision);
+  include(software.recomputes, s.recompute);
+  include(software.zero_stages, s.zero);
+  if (s.sequence_parallel) software.sequence_parallel = true;
+  if (s.cp > 1) software.context_parallel = true;
+  if (s.etp > 1) software.expert_tensor_parallel = true;
+  software.most_chunks_per_rank = std::max(software.most_chunks_per_rank, s.vpp);
+}
+
+// Same layers, widths, heads and experts; vocabularies are padded differently and do not count.
+bool same_shape(const ModelSpec& a, const ModelSpec& b) {
+  const AttentionSpec &p = a.attention, &q = b.attention;
+  if (a.layers != b.layers || a.hidden != b.hidden || p.kind != q.kind || p.heads != q.heads)
+    return false;
+  if (p.kv_heads != q.kv_heads || p.kv_lora != q.kv_lora) return false;
+  if (a.moe.has_value() != b.moe.has_value()) return false;
+  if (!a.moe) return a.ffn == b.ffn;
+  return a.moe->experts == b.moe->experts && a.moe->top_k == b.moe->top_k &&
+         a.moe->expert_ffn == b.moe->expert_ffn;
+}
+
+Training training_of(const Run& run, std::vector<std::string>& assumed) {
+  Training training;
+  training.sequence = *run.sequence;
+  training.global_batch = *run.global_batch;
+  if (!run.model->moe) return training;
+  training.routing = run.routing == "natural" ? Routing::Natural : Routing::Balanced;
+  if (run.routing.empty()) assumed.push_back("routing=balanced");
+  return training;
+}
+
+Status check_complete(const Run& run) {
+  if (!run.model) return unsupported("the model's shape is not published");
+  if (!run.hardware.gpus) return unsupported("the number of GPUs is not published");
+  if (!run.sequence || !run.global_batch) return unsupported("the batch is not published");
+  if (run.hardware.chip.empty()) return unsupported("the chip is not published");
+  if (run.task == "lora") return unsupported("LoRA: frozen weights are not modelled");
+  return {};
+}
+
+}  // namespace
+
+SoftwareFamily software_family(const Run& run) {
+  for (const Alias& alias : kAliases) {
+    if (run.software != alias.family) continue;
+    const bool early = !run.software_date.empty() && run.software_date < kFusedAttention;
+    const bool core = std::string(alias.profile) == "megatron-core";
+    return {core && early ? "megatron-2022" : alias.profile, true};
+  }
+  const bool fsdp =
+      run.layout.zero == 3 && run.layout.tp.value_or(1) == 1 && run.layout.pp.value_or(1) == 1;
+  return {fsdp ? "fsdp" : "megatron-core", false};
+}
+
+RunJobs::RunJobs(const ProfileLibrary& library, std::vector<EmbeddedFile> overrides)
+    : library_(library), overrides_(std::move(overrides)) {
+  for (const std::string& name : builtin_model_names(overrides_)) {
+    const Result<BuiltinModel> model = builtin_model(name, overrides_);
+    if (model) models_.push_back(model->spec);
+  }
+}
+
+Result<SoftwareProfile> RunJobs::software_of(const std::string& name) {
+  const auto found = software_.find(name);
+  if (found != software_.end()) return found->second;
+  return software_.emplace(name, TRY(find_software(name, overrides_))).first->second;
+}
+
+std::optional<std::string> RunJobs::architecture_of(const std::string& chip) {
+  const auto found = architectures_.find(chip);
+  if (found != architectures_.end()) return found->second;
+  const Result<Chip> known = library_.chip(chip);
+  const std::optional<std::string> name =
+      known ? std::optional<std::string>(known->architecture) : std::nullopt;
+  return architectures_.emplace(chip, name).first->second;
+}
+
+void RunJobs::complete(ModelSpec& model) const {
+  for (const ModelSpec& known : models_) {
+    if (!same_shape(model, known)) continue;
+    model.attention.qk_norm = known.attention.qk_norm;
+    model.attention.qkv_bias = known.attention.qkv_bias;
+    model.attention.window = known.attention.window;
+    model.attention.window_every = known.attention.window_every;
+    if (!model.moe) return;
+    model.moe->groups = known.moe->groups;
+    model.moe->top_groups = known.moe->top_groups;
+    model.moe->score = known.moe->score;
+    model.moe->selection_bias = known.moe->selection_bias;
+    model.moe->shared_gate = known.moe->shared_gate;
+    return;
+  }
+}
+
+// A relative's links are another maker's only by coincidence.
+Result<Cluster> RunJobs::node_of(const std::string& chip) const {
+  const Cluster node = TRY(library_.node_of(chip));
+  const Cluster own = TRY(library_.node(node.node));
+  if (own.chip.vendor != node.chip.vendor)
+    return unsupported(fmt::format("{}: no node type carries it", chip));
+  return node;
+}
+
+Result<Cluster> RunJobs::cluster_of(const RunHardware& hardware,
+                                    std::vector<std::string>& assumed) {
+  auto found = nodes_.find(hardware.chip);
+  if (found == nodes_.end())
+    found = nodes_.emplace(hardware.chip, TRY(node_of(hardware.chip))).first;
+  Cluster cluster = found->second;
+  if (hardware.gpus_per_node) cluster.gpus_per_node = *hardware.gpus_per_node;
+  if (hardware.nvlink_domain) cluster.levels.front().group = *hardware.nvlink_domain;
+  Level& network = cluster.levels.back();
+  if (hardware.nic) {
+    // What large messages reach keeps its share of the line rate.
+    const double ratio = *hardware.nic / network.nominal.value;
+    network.nominal.value = *hardware.nic;
+    network.usable.value *= ratio;
+    network.forwarded.value *= ratio;
+  } else if (*hardware.gpus > cluster.levels.front().group) {
+    assumed.push_back(fmt::format("network={}: {:.0f} GB/s a GPU", cluster.node,
+                                  network.nominal.value / (GB / sec)));
+  }
+  return first_gpus(cluster, *hardware.gpus, fmt::format("{} x {}", *hardware.gpus, hardware.chip));
+}
+
+Result<RunJob> RunJobs::job_of(const Run& run) {
+  TRY(check_complete(run));
+  RunJob job;
+  const SoftwareFamily family = software_family(run);
+  job.software = TRY(software_of(family.profile));
+  job.software_known = family.known;
+  if (!family.known) {
+    const std::string stack = run.software.empty() ? "unnamed" : run.software;
+    job.assumed.push_back(fmt::format("software={} (for {})", family.profile, stack));
+  }
+  job.model = *run.model;
+  complete(job.model);
+  job.cluster = TRY(cluster_of(run.hardware, job.assumed));
+  job.training = training_of(run, job.assumed);
+  job.strategy = TRY(strategy_of(run, job.software, job.assumed));
+  widen(job.software, job.strategy);
+  const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
+  if (!valid) return unsupported(valid.error().message);
+  return job;
+}
+
+}  // namespace narrows

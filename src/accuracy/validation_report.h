@@ -1,0 +1,56 @@
+// How well narrows predicts published runs: every scored run with our step time and memory beside
+// the measured ones, and the errors in summary, over all and by group.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "accuracy/predict_run.h"
+#include "base/json.h"
+
+namespace narrows {
+
+struct ValidatedRun {
+  std::string id;
+  std::string group;
+  std::optional<Seconds> predicted;  // absent: unsupported
+  Seconds measured;
+  std::optional<double> error;  // predicted / measured - 1
+  std::optional<Bytes> predicted_memory;
+  std::optional<Bytes> measured_memory;
+  std::vector<std::string> assumed;
+  bool calibration = false;  // software parameters were fitted to it; not in the summary
+  std::string unsupported;   // why, "" = it is supported
+};
+
+struct ErrorSummary {
+  int n = 0;  // scored runs, unsupported ones included
+  int unsupported = 0;
+  // Absent where no run is supported.
+  std::optional<double> median_absolute;
+  std::optional<double> p90_absolute;  // an unsupported run counts as 100 %
+  std::optional<double> mean_signed;
+  std::optional<double> spearman;  // of predicted and measured step times
+};
+
+struct ValidationReport {
+  std::vector<ValidatedRun> runs;  // in the order of the file
+  int not_scored = 0;              // without a step time, or excluded
+  ErrorSummary summary;
+  std::map<std::string, ErrorSummary> by_group;
+};
+
+// Predicts every scored run (of one group, if named). NotFound if no run is of the group.
+Result<ValidationReport> validate_runs(const std::vector<Run>& runs, RunPredictor& predictor,
+                                       const std::string& group = "");
+
+// Of runs that may be unsupported; calibration runs do not count.
+ErrorSummary summary_of(const std::vector<ValidatedRun>& runs);
+
+// The members of cli.md.
+Json to_json(const ValidationReport& report);
+
+}  // namespace narrows

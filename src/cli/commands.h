@@ -1,0 +1,25 @@
+// The commands, one file each. They return an exit code, or the Error that ends them with code 1.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/result.h"
+#include "cli/console.h"
+#include "cli/options.h"
+
+namespace narrows {
+
+Result<int> plan_command(const PlanOptions& options, const CommonOptions& common,
+                         const Console& console);
+Result<int> simulate_command(const SimulateOptions& options, const CommonOptions& common,
+                             const Console& console);
+Result<int> compare_command(const CompareOptions& options, const CommonOptions& common,
+                            const Console& console);
+Result<int> diff_command(const DiffOptions& options, const CommonOptions& common,
+                         const Console& console);
+Result<int> list_command(const ListOptions& options, const CommonOptions& common,
+                         const Console& console);
+Result<int> show_command(const ShowOptions& options, const CommonOptions& common,
+                         const Console& console);
+Result<int> version_command(const CommonOptions& common, const Console& console);
+
+}  // namespace narrows

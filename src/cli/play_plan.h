@@ -1,0 +1,25 @@
+// A plan played again: its own chunks and strategy, its forecast computed anew.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/result.h"
+#include "plan/plan.h"
+#include "report/plan_view.h"
+#include "timeline/timeline.h"
+
+namespace narrows {
+
+struct PlayedPlan {
+  PlanView view;  // without a search
+  bool fits = true;
+  Timeline timeline;  // pipeline, then what ends the step; memory of every pipeline rank
+};
+
+// The plan is validated first (its cluster or figures may have been changed since it was read).
+// `price` 0 = unknown.
+Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price);
+
+// What the fullest rank needs, where it does not fit.
+InfeasibleView infeasible_view(const PlayedPlan& played);
+
+}  // namespace narrows

@@ -1,0 +1,81 @@
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "report/perfetto.h"
+
+#include <fmt/format.h>
+
+#include "base/json.h"
+
+namespace narrows {
+namespace {
+
+double microseconds(Tick t) { return static_cast<double>(t.ns) / 1000; }
+
+// "F3&b1" -> "F&B": what colours slices of one kind alike.
+std::string kind_of(const std::string& name) {
+  std::string kind;
+  for (const char c : name) {
+    const bool lower = c >= 'a' && c <= 'z';
+    if (c == '.') break;
+    if (lower || (c >= 'A' && c <= 'Z') || c == '&')
+      kind += lower ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return kind;
+}
+
+Json event(const char* phase, const std::string& name, int rank) {
+  Json json = Json::object();
+  json.set("name", name);
+  json.set("ph", phase);
+  json.set("pid", rank);
+  return json;
+}
+
+Json metadata(const char* what, const std::string& value, int rank) {
+  Json arguments = Json::object();
+  arguments.set("name", value);
+  Json json = event("M", what, rank);
+  json.set("args", std::move(arguments));
+  return json;
+}
+
+Json slice(const TimeSpan& span) {
+  Json json = event("X", span.name, span.rank);
+  json.set("cat", kind_of(span.name));
+  json.set("tid", span.stream);
+  json.set("ts", microseconds(span.start));
+  json.set("dur", microseconds(span.end - span.start));
+  return json;
+}
+
+Json counter(const MemorySample& sample) {
+  Json arguments = Json::object();
+  arguments.set("GiB", sample.bytes / GiB);
+  Json json = event("C", "memory", sample.rank);
+  json.set("ts", microseconds(sample.at));
+  json.set("args", std::move(arguments));
+  return json;
+}
+
+}  // namespace
+
+std::string perfetto_trace(const Timeline& timeline, const std::string& title) {
+  std::vector<Json> events;
+  for (int rank = 0; rank < timeline.ranks; ++rank) {
+    events.push_back(metadata("process_name", fmt::format("pipeline rank {}", rank), rank));
+    for (std::size_t stream = 0; stream < timeline.streams.size(); ++stream) {
+      events.push_back(metadata("thread_name", timeline.streams[stream], rank));
+      events.back().set("tid", static_cast<std::int64_t>(stream));
+    }
+  }
+  for (const TimeSpan& span : timeline.spans) events.push_back(slice(span));
+  for (const MemorySample& sample : timeline.memory) events.push_back(counter(sample));
+  std::string out = fmt::format(
+      "{{\"displayTimeUnit\": \"ms\",\n\"otherData\": {{\"title\": {}}},\n\"traceEvents\": [\n",
+      Json(title).compact());
+  for (std::size_t i = 0; i < events.size(); ++i)
+    out += events[i].compact() + (i + 1 < events.size() ? ",\n" : "\n");
+  return out + "]}\n";
+}
+
+}  // namespace narrows

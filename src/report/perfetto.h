@@ -1,0 +1,15 @@
+// A timeline as a trace that ui.perfetto.dev and chrome://tracing open: one process a pipeline
+// rank, one thread a stream, a slice a span, a counter of memory. Times in microseconds.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "timeline/timeline.h"
+
+namespace narrows {
+
+// The whole file. `title` names the trace in its metadata.
+std::string perfetto_trace(const Timeline& timeline, const std::string& title);
+
+}  // namespace narrows

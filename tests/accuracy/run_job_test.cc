@@ -1,0 +1,183 @@
+//
+// SPDX-License-Identifier: Apache-2.0
+#include "accuracy/run_job.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "accuracy/published_fixture.h"
+#include "plan/validate.h"
+#include "software/library.h"
+
+namespace narrows {
+namespace {
+
+RunJob job_of(const Run& run) {
+  RunJobs jobs(published().library);
+  const Result<RunJob> job = jobs.job_of(run);
+  if (!job) FAIL(job.error().message);
+  return *job;
+}
+RunJob job_of(const std::string& id) { return job_of(published().run(id)); }
+
+bool assumes(const RunJob& job, const std::string& what) {
+  return std::find(job.assumed.begin(), job.assumed.end(), what) != job.assumed.end();
+}
+
+bool has_schedule(const SoftwareProfile& software, ScheduleKind kind) {
+  return std::count(software.schedules.begin(), software.schedules.end(), kind) > 0;
+}
+
+std::string reason(const Run& run) {
+  RunJobs jobs(published().library);
+  const Result<RunJob> job = jobs.job_of(run);
+  REQUIRE_FALSE(job.has_value());
+  return job.error().message;
+}
+
+}  // namespace
+
+TEST_CASE("run job: DeepSeek-V3 on 2,048 H800 is DualPipe over 16 ranks in hai-llm") {
+  const RunJob job = job_of("deepseek-v3-isca25-mpft");
+  CHECK(job.software.name == "hai-llm");
+  CHECK(job.cluster.chip.name == "h800-sxm5");
+  CHECK(job.cluster.gpus == 2048);
+  CHECK(job.cluster.levels.back().nominal.value / (GB / sec) == Approx(50));
+  const Strategy& s = job.strategy;
+  CHECK(s.schedule == ScheduleKind::DualPipe);
+  CHECK(s.precision == Recipe::Fp8Block);
+  CHECK(s.recompute == Recompute::V3);
+  CHECK((s.pp == 16 && s.ep == 64 && s.dp == 128 && s.micro_batches == 120));
+  CHECK((s.zero == 1 && s.dp_shard == 128));
+  CHECK(job.training.routing == Routing::Natural);
+  // Node-limited routing is not among the record's numbers: it is the built-in model's.
+  CHECK((job.model.moe->groups == 8 && job.model.moe->top_groups == 4));
+  CHECK(job.model.moe->shared_ffn == 2048);
+  CHECK(job.assumed.empty());
+}
+
+TEST_CASE("run job: Llama 3 405B falls back to a family by layout, one layer a chunk") {
+  const RunJob job = job_of("llama3-405b-8192g-cp1");
+  CHECK_FALSE(job.software_known);
+  CHECK(job.software.name == "megatron-core");
+  CHECK(assumes(job, "software=megatron-core (for other)"));
+  // 126 layers and both ends are 16 ranks times 8 chunks of one item.
+  CHECK((job.strategy.schedule == ScheduleKind::Interleaved && job.strategy.vpp == 8));
+  CHECK(assumes(job, "vpp=8"));
+  CHECK((job.strategy.zero == 2 && job.strategy.dp_shard == 64));
+  CHECK(job.strategy.sequence_parallel);
+}
+
+TEST_CASE("run job: Megatron's trillion of 2021 has GELU, LayerNorm, no sequence parallelism") {
+  const RunJob job = job_of("megatron21-table1-1008.0b");
+  CHECK(job.software.name == "megatron-2021");
+  CHECK(job.model.activation == Activation::Gelu);
+  CHECK(job.model.norm == NormKind::Layer);
+  CHECK(job.model.linear_bias);
+  CHECK_FALSE(job.strategy.sequence_parallel);
+  CHECK((job.strategy.tp == 8 && job.strategy.pp == 64 && job.strategy.vpp == 2));
+  CHECK((job.strategy.recompute == Recompute::Full && job.strategy.zero == 0));
+}
+
+TEST_CASE("run job: V3 in Megatron on 1,024 H100 takes what it does not say from the stack") {
+  const RunJob job = job_of("mbridge-25.09-h100-deepseekv3-pretrain-1024g-fp8-cs-gbs8192");
+  CHECK(job.software.name == "megatron-core");
+  CHECK(job.training.routing == Routing::Balanced);
+  CHECK(job.strategy.recompute == Recompute::None);
+  CHECK(assumes(job, "recompute=none"));
+  CHECK(job.strategy.sequence_parallel);
+  CHECK(assumes(job, "sequence_parallel=true"));
+  CHECK((job.strategy.etp == 1 && assumes(job, "etp=1")));
+}
+
+TEST_CASE("run job: a GB200 rack joins 72 GPUs, and within it there is no network") {
+  const Run& run = published().run("mbridge-26.08-gb200-deepseekv3-pretrain-256g-mxfp8-gbs4096");
+  const RunJob job = job_of(run);
+  REQUIRE(job.cluster.levels.size() == 2);
+  CHECK(job.cluster.levels.front().group == 72);
+  CHECK(job.cluster.levels.back().group == 256);
+  Run small = run;
+  small.hardware.gpus = 64;
+  small.global_batch = 64;
+  small.layout.pp = 1;
+  CHECK(job_of(small).cluster.levels.size() == 1);
+}
+
+TEST_CASE("run job: a stack that ran a schedule can run it") {
+  const RunJob job = job_of("zerobubble-1.5b-zb-2p-24mb");
+  CHECK(job.strategy.schedule == ScheduleKind::ZbH2);
+  CHECK_FALSE(has_schedule(*find_software("megatron-core"), ScheduleKind::ZbH2));
+  CHECK(has_schedule(job.software, ScheduleKind::ZbH2));
+  CHECK(validate(job.strategy, job.model, job.cluster, job.training, job.software).has_value());
+}
+
+TEST_CASE("run job: the network keeps its share of a stated rate") {
+  Run run = published().run("llama3-405b-8192g-cp1");
+  const RunJob full = job_of(run);
+  run.hardware.nic = 0.5 * *run.hardware.nic;
+  const RunJob half = job_of(run);
+  const Level &a = full.cluster.levels.back(), &b = half.cluster.levels.back();
+  CHECK(b.usable.value / a.usable.value == Approx(0.5));
+  CHECK(b.nominal.value / a.nominal.value == Approx(0.5));
+  CHECK(full.cluster.levels.front() == half.cluster.levels.front());
+}
+
+TEST_CASE("run job: what no profile decides makes a run unsupported, with the reason") {
+  const Run& whole = published().run("llama3-405b-8192g-cp1");
+  Run run = whole;
+  run.model.reset();
+  CHECK_THAT(reason(run), Catch::Contains("shape"));
+  run = whole;
+  run.hardware.gpus.reset();
+  CHECK_THAT(reason(run), Catch::Contains("GPUs"));
+  run = whole;
+  run.global_batch.reset();
+  CHECK_THAT(reason(run), Catch::Contains("batch"));
+  run = whole;
+  run.hardware.chip.clear();
+  CHECK_THAT(reason(run), Catch::Contains("chip"));
+  run = whole;
+  run.task = "lora";
+  CHECK_THAT(reason(run), Catch::Contains("LoRA"));
+  run = whole;
+  run.global_batch = 2047;
+  CHECK_THAT(reason(run), Catch::Contains("2047"));
+  run = whole;
+  run.layout.tp = 3;
+  CHECK_THAT(reason(run), Catch::Contains("multiple"));
+}
+
+TEST_CASE("run job: Megatron before fused attention is the stack of 2022") {
+  CHECK(job_of("nemo-launcher-gpt5b-a100-1n").software.name == "megatron-2022");
+  Run run;
+  run.software = "nemo";
+  run.software_date = "2024-08";
+  CHECK(software_family(run).profile == "megatron-core");
+}
+
+TEST_CASE("run job: early Megatron-Core splits experts as the rest, later recipes do not") {
+  const RunJob early = job_of("dgxc-v24.11.1-h100-grok1-314b-8l-pretrain-bf16-64g");
+  CHECK((early.strategy.tp == 4 && early.strategy.etp == 4 && assumes(early, "etp=4")));
+  Run run = published().run("dgxc-v24.11.1-h100-grok1-314b-8l-pretrain-bf16-64g");
+  run.software_date = "2025-09";
+  CHECK(job_of(run).strategy.etp == 1);
+}
+
+TEST_CASE("run job: a chip of another maker does not borrow a node for its equal link rate") {
+  // TPU v4 and A100 both have 300 GB/s.
+  CHECK_THAT(reason(published().run("palm-540b")), Catch::Contains("tpu-v4"));
+}
+
+TEST_CASE("run job: an unknown stack is FSDP where the layout is, else Megatron-Core") {
+  Run run;
+  run.software = "something";
+  run.layout.zero = 3;
+  CHECK(software_family(run).profile == "fsdp");
+  CHECK_FALSE(software_family(run).known);
+  run.layout.tp = 8;
+  CHECK(software_family(run).profile == "megatron-core");
+  run.software = "hai-llm";
+  CHECK(software_family(run).known);
+}
+
+}  // namespace narrows
