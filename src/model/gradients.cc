@@ -25,7 +25,8 @@ bool recomputes(Recompute policy, const Op& producer, TensorId output) {
     // The attention core; its output stays, as the input of the projection behind it
     // (korthikanti2022).
     case Recompute::Selective:
-      return producer.kind == OpKind::Attention && output != producer.outputs.front();
+      return producer.name == "softmax" ||
+             (producer.kind == OpKind::Attention && output != producer.outputs.front());
     // Norms, MLA up-projections with what is assembled from them, and the activation function
     // (deepseek2024 §3.2.3). Expert rows are laid out again from the received tokens.
     case Recompute::V3:

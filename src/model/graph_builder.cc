@@ -123,10 +123,10 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
     const double keys = static_cast<double>(shape.keys);
     const TensorId scores = tensor(
         "scores", {rows.expected * shape.heads, rows.bound * shape.heads}, keys * 2.5, Dtype::Bf16);
-    last().outputs.push_back(scores);
     last().input_grad_needs.push_back(scores);
-    memory_bound(OpKind::Elementwise, "softmax", {}, kNoTensor,
-                 rows.expected * shape.heads * keys * 11);
+    // Eleven bytes an element in all, five of them what is kept.
+    memory_bound(OpKind::Elementwise, "softmax", {}, scores,
+                 rows.expected * shape.heads * keys * 6);
   }
   return out;
 }
