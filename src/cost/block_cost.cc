@@ -86,7 +86,10 @@ double BlockPricer::fullest_over_mean(int ep, double tokens) const {
 
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const int ep = layout.sharding.ep;
-  const double arriving = reach(ep, cluster_.gpus_per_node).gpus;
+  // DeepEP sends a token once to a rank; the others a copy to each expert, or all to all.
+  double arriving = model_.moe->top_k;
+  if (software_.dispatcher == Dispatcher::DeepEp) arriving = reach(ep, cluster_.gpus_per_node).gpus;
+  if (software_.dispatcher == Dispatcher::AllGather) arriving = ep;
   const double fullest = fullest_over_mean(ep, tokens_outside(layout.sharding));
   // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is
   // kept ready for the same.
@@ -108,7 +111,9 @@ BlockCost BlockPricer::compute(const Key& key) const {
   const RoutedLoad load = key.kind == BlockKind::Moe ? routed_load(key.layout) : RoutedLoad{};
   Graph graph = build_block({key.kind, key.layout.sharding, key.layout.recipe, fusions, key.window},
                             model_, load);
-  differentiate(graph, key.layout.recompute, fusions);
+  // Full recomputation is of layers: no stack multiplies by the vocabulary twice.
+  const bool head = key.kind == BlockKind::Head && key.layout.recompute == Recompute::Full;
+  differentiate(graph, head ? Recompute::None : key.layout.recompute, fusions);
 
   BlockCost cost;
   ExchangeCost again;

@@ -3,6 +3,7 @@
 #include "cost/step_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cost/collective_time.h"
 
@@ -127,7 +128,7 @@ ShardBuffers StepCost::shard_buffers(Run run) const {
   const SoftwareProfile& software = pricer_.blocks().software();
   for (int i = run.first; i <= run.last; ++i) {
     const double parameters =
-        held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1)).all();
+        std::ceil(held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1)).all());
     largest.gradients = max(largest.gradients, parameters * size_of(software.gradient_dtype));
     // The item that runs and the one that is fetched meanwhile.
     if (strategy_.zero == 3) {

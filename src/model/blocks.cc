@@ -115,6 +115,14 @@ TensorId gqa(const Site& site, TensorId x, bool window) {
   return b.attention(attention_shape(site, window), {qkv}, site.inside());
 }
 
+// Rows of the vocabulary's table; split over tensor-parallel ranks, each adds what it has.
+TensorId look_up(const Site& site, const std::string& name) {
+  GraphBuilder& b = site.b;
+  const TensorId rows = b.activation(name, site.inside(), site.model.hidden);
+  b.memory_bound(OpKind::Embedding, "embedding", {}, rows, bytes_expected(b.at(rows)) / byte);
+  return leave(site, rows);
+}
+
 TensorId attention_block(const Site& site, TensorId x, bool window) {
   GraphBuilder& b = site.b;
   const AttentionSpec& a = site.model.attention;
@@ -235,11 +243,9 @@ Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad&
     case BlockKind::Moe:
       out = moe_block(site, x, load);
       break;
-    case BlockKind::Embedding: {
-      out = b.activation("embedded", site.outside(), h);
-      b.memory_bound(OpKind::Embedding, "embedding", {}, out, bytes_expected(b.at(out)) / byte);
+    case BlockKind::Embedding:
+      out = look_up(site, "embedded");
       break;
-    }
     case BlockKind::Head:
       out = head_block(site, x);
       break;
@@ -247,8 +253,7 @@ Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad&
       // Hidden state and the next token's embedding, each normalised, side by side into one
       // projection.
       const TensorId state = b.norm("hidden norm", x, false);
-      const TensorId next = b.activation("next embedding", site.outside(), h);
-      b.memory_bound(OpKind::Embedding, "embedding", {}, next, bytes_expected(b.at(next)) / byte);
+      const TensorId next = look_up(site, "next embedding");
       const TensorId both = b.activation("both", site.outside(), 2.0 * h);
       b.memory_bound(OpKind::Norm, "embedding norm", {next, state}, both);
       out = b.linear("eh_proj", both, h, 2 * static_cast<std::int64_t>(h));

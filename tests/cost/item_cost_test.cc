@@ -117,6 +117,18 @@ TEST_CASE("item cost: full recomputation keeps a layer's input alone") {
   }
 }
 
+TEST_CASE("item cost: full recomputation spares the head") {
+  for (const char* name : {"llama-3.1-70b", "deepseek-v3"}) {
+    Pricing p(name, "h100:64", "megatron-core");
+    Strategy s{.dp = 64};
+    const ItemCost none = p.items.price({ItemKind::Head}, p.layout(s, 2048));
+    s.recompute = Recompute::Full;
+    const ItemCost& full = p.items.price({ItemKind::Head}, p.layout(s, 2048));
+    CHECK(full.input_grad == none.input_grad);
+    CHECK(full.kept.until_input_grad == none.kept.until_input_grad);
+  }
+}
+
 TEST_CASE("item cost: exposed communication is part of its pass") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
   for (const int ep : {1, 8, 64}) {

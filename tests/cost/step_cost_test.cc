@@ -94,6 +94,46 @@ TEST_CASE("step cost: a pair under FSDP gathers and scatters as its halves do") 
   }
 }
 
+TEST_CASE("step cost: from ZeRO-2 on gradients are scattered in every micro-batch") {
+  // There is only a shard to accumulate in (rajbhandari2020): with many micro-batches that costs
+  // more than ZeRO-1's one reduction.
+  Pricing p("llama-3.1-8b", "h100:64", "fsdp");
+  Strategy s{.dp = 64, .dp_shard = 64, .zero = 1};
+  const Step one(p, s);
+  s.zero = 2;
+  const Step two(p, s);
+  s.zero = 3;
+  const Step three(p, s);
+  for (std::size_t i = 0; i < one.cost.items().size(); ++i) {
+    CHECK(two.cost.items()[i].forward == one.cost.items()[i].forward);
+    CHECK(two.cost.items()[i].input_grad == one.cost.items()[i].input_grad);
+    CHECK(two.cost.items()[i].weight_grad >= one.cost.items()[i].weight_grad);
+    CHECK(three.cost.items()[i].weight_grad == two.cost.items()[i].weight_grad);
+  }
+  // The embedding has little to hide it under.
+  CHECK(two.cost.items().front().weight_grad > one.cost.items().front().weight_grad);
+  const TailCost a = one.cost.tail(one.all(), {}), b = two.cost.tail(two.all(), {});
+  CHECK(b.reduce == Seconds());
+  CHECK(b.gather == a.gather);
+  CHECK(b.optimizer == a.optimizer);
+}
+
+TEST_CASE("step cost: a sharded item is whole while it runs, and so is the next one") {
+  Pricing p("llama-3.1-8b", "h100:64", "fsdp");  // 218,112,000 parameters a layer
+  const double layer = 218112000;
+  const StepCost::Run layers{1, 4};
+  const Bytes gradient = layer * size_of(p.software.gradient_dtype);
+  Strategy s{.dp = 64, .dp_shard = 64, .zero = 1};
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == Bytes());
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == Bytes());
+  s.zero = 2;
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == Bytes());
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
+  s.zero = 3;
+  CHECK(Step(p, s).cost.shard_buffers(layers).weights == 2 * 2 * layer * byte);
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
+}
+
 TEST_CASE("step cost: hybrid shards still reduce their gradients over the replicas") {
   Pricing p("llama-3.1-8b", "h100:64", "fsdp");
   Strategy s{.dp = 64, .dp_shard = 64, .zero = 3};

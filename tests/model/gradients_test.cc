@@ -174,6 +174,19 @@ TEST_CASE("gradients: what must be recomputed only for I need not be kept until 
   CHECK_FALSE(holds(graph.kept_for_weight, graph.input));
 }
 
+TEST_CASE("gradients: selective recomputation makes the scores again, softmax and all") {
+  const ModelSpec model = model_named("gpt3-175b");
+  Fusions unfused;
+  unfused.attention = false;
+  const BlockKey key{BlockKind::Attention, {.tp = 8, .sequence = 2048}, Recipe::Fp16, unfused};
+  const Graph graph = differentiated(key, model, Recompute::Selective);
+  REQUIRE(graph.recompute.size() == 2);
+  CHECK(graph.recompute[0].kind == OpKind::Attention);
+  CHECK(graph.recompute[1].name == "softmax");
+  // 11 bytes for each of 2048 x 2048 scores of 12 heads.
+  CHECK(graph.recompute[1].traffic == 11.0 * 2048 * 2048 * 12 * byte);
+}
+
 TEST_CASE("gradients: communication is mirrored") {
   const ModelSpec model = model_named("deepseek-v3");
   for (const BlockKind kind : {BlockKind::Attention, BlockKind::DenseFfn, BlockKind::Moe}) {

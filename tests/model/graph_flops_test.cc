@@ -177,4 +177,23 @@ TEST_CASE("op graph: four layers of DeepSeek-V3 execute the 66.89 TFLOP of its t
   CHECK(4 * 3 * flops_of(v3_layer(8 * 4096).forward) / kTera == Approx(65.78).margin(0.005));
 }
 
+TEST_CASE("op graph: ranks that share the vocabulary's table add what each looked up") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  for (const bool sequence_parallel : {false, true}) {
+    const Graph graph =
+        differentiated({BlockKind::Embedding,
+                        {.tp = 8, .sequence_parallel = sequence_parallel, .sequence = 4096},
+                        Recipe::Bf16,
+                        {}},
+                       model, Recompute::None);
+    REQUIRE(graph.forward.size() == 2);
+    const CollectiveShape& sum = graph.forward.back().collective;
+    CHECK(sum.what ==
+          (sequence_parallel ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce));
+    CHECK(sum.bytes == 2.0 * 4096 * 4096 * byte);
+    CHECK(graph.tensors[static_cast<std::size_t>(graph.output)].rows.expected ==
+          (sequence_parallel ? 512 : 4096));
+  }
+}
+
 }  // namespace narrows

@@ -105,6 +105,9 @@ inline Problem random_problem(Random& random, double memory = 0) {
                           .routing = pick(random, {Routing::Balanced, Routing::Natural})};
   Pins pins;
   pins.precision = software.name == "megatron-2021" ? Recipe::Fp16 : Recipe::Bf16;
+  const bool narrow = software.name == "narrows" || software.name == "hai-llm";
+  if (narrow && std::string(chip) != "a100" && random.below(2) == 0)
+    pins.precision = Recipe::Fp8Block;
   pins.micro_batch = pick(random, {1, 2});
   if (random.below(2) == 0) pins.recompute = Recompute::None;
   if (random.below(2) == 0) pins.cp = 1;

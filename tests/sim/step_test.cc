@@ -193,7 +193,7 @@ TEST_CASE("step: 1F1B with equal stages takes (m + p - 1) slots and its sends") 
   const StageRuns runs{{1, 8}, {9, 16}, {17, 24}, {25, 32}};
   const Schedule schedule = value_of(schedule_for(s));
   CompiledSchedule compiled = value_of(CompiledSchedule::of(schedule));
-  Durations d = durations_of(cost, schedule, runs, false);
+  Durations d = durations_of(cost, schedule, placement_of(schedule, runs), false);
   for (auto& hops : d.forward_send) hops.assign(3, Tick{});
   for (auto& hops : d.backward_send) hops.assign(3, Tick{});
   CHECK(compiled.makespan(d) == (24 + 4 - 1) * (8 * cost.items()[1].work()));
@@ -211,10 +211,11 @@ TEST_CASE("step: a rank of DualPipe holds both its stages' parameters") {
         items.push_back(step.cost.classes()[static_cast<std::size_t>(i)]);
     }
     both = step.cost.held().of(items);
-    const HeldParameters held = held_by_rank(step.cost, step.schedule, step.runs, rank);
+    const Placement place = placement_of(step.schedule, step.runs);
+    const HeldParameters held = held_by_rank(step.cost, place[static_cast<std::size_t>(rank)]);
     CHECK(held.all() == both.all());
     // Mirror ranks hold the same.
-    CHECK(held.all() == held_by_rank(step.cost, step.schedule, step.runs, 15 - rank).all());
+    CHECK(held.all() == held_by_rank(step.cost, place[static_cast<std::size_t>(15 - rank)]).all());
   }
 }
 
