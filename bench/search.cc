@@ -24,6 +24,7 @@ Found search_by(const V3Job& v3, const std::string& pins, int threads) {
 }
 
 void run(int gpus) {
+  std::setbuf(stdout, nullptr);  // a row as soon as it is known
   const V3Job v3(gpus);
   fmt::print("DeepSeek-V3 on {} H800\n{:<40}{:>9}{:>9}{:>7}{:>10}{:>10}{:>7}{:>12}\n", gpus, "pins",
              "space", "feasible", "played", "1 thread", "2 threads", "ratio", "us/strategy");
