@@ -14,10 +14,19 @@ namespace {
 
 struct Compared {
   ComparisonRow row;
-  Training training;
+  std::string title;
   std::vector<std::string> assumed;
   bool interrupted = false;
 };
+
+std::string title_of(const std::string& model, const Training& training) {
+  std::string title =
+      fmt::format("{}: {} sequences of {} a step", model, with_commas(training.global_batch),
+                  with_commas(training.sequence));
+  if (training.tokens > 0)
+    title += fmt::format(", {} tokens", short_count(static_cast<double>(training.tokens)));
+  return title;
+}
 
 Result<Compared> compare_one(const std::string& cluster, const CompareOptions& options,
                              const Profiles& profiles, const CommonOptions& common,
@@ -35,19 +44,10 @@ Result<Compared> compare_one(const std::string& cluster, const CompareOptions& o
   } else {
     compared.row.infeasible = std::get<InfeasibleView>(searched.view);
   }
-  compared.training = loaded.training;
+  compared.title = title_of(loaded.model.name, loaded.training);
   compared.assumed = loaded.assumed;
   compared.interrupted = searched.interrupted;
   return compared;
-}
-
-std::string title_of(const std::string& model, const Training& training) {
-  std::string title =
-      fmt::format("{}: {} sequences of {} a step", model, with_commas(training.global_batch),
-                  with_commas(training.sequence));
-  if (training.tokens > 0)
-    title += fmt::format(", {} tokens", short_count(static_cast<double>(training.tokens)));
-  return title;
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ Result<int> compare_command(const CompareOptions& options, const CommonOptions& 
       const Error& error = compared.error();
       return tl::unexpected(error.message.starts_with(cluster) ? error : error.within(cluster));
     }
-    view.title = title_of(options.job.model, compared->training);
+    view.title = compared->title;
     for (const std::string& line : compared->assumed)
       assumed.push_back(fmt::format("{}: {}", cluster, line));
     any_fits |= compared->row.plan.has_value();

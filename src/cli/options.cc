@@ -112,19 +112,24 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
 }
 
 // Assigns where the option was given.
-#define READ_OPTION(target, option, text, reader) \
-  if (!(text).empty()) target = TRY(reader(OptionText{option, text}))
+template <typename Target, typename Value>
+Status read_option(Target& target, const OptionText& from,
+                   Result<Value> (*read)(const OptionText&)) {
+  if (!from.text.empty()) target = TRY(read(from));
+  return {};
+}
+Result<std::int64_t> count_of(const OptionText& from) { return positive_count(from); }
 
 Result<JobOptions> job_of(const RawJob& raw) {
   if (!raw.db.empty()) return unsupported("--db: the store of measurements is not built yet");
   JobOptions job;
   job.model = raw.model;
   job.cluster = raw.cluster;
-  READ_OPTION(job.gpus, "--gpus", raw.gpus, positive_int);
-  READ_OPTION(job.tokens, "--tokens", raw.tokens, positive_count);
+  TRY(read_option(job.gpus, {"--gpus", raw.gpus}, positive_int));
+  TRY(read_option(job.tokens, {"--tokens", raw.tokens}, count_of));
   if (!raw.seq.empty()) job.sequence = TRY(positive_count({"--seq", raw.seq}, true));
-  READ_OPTION(job.global_batch, "--global-batch", raw.global_batch, positive_count);
-  READ_OPTION(job.price, "--price", raw.price, positive_price);
+  TRY(read_option(job.global_batch, {"--global-batch", raw.global_batch}, count_of));
+  TRY(read_option(job.price, {"--price", raw.price}, positive_price));
   if (!raw.routing.empty())
     job.routing = routing_of(TRY(one_of({"--routing", raw.routing}, {"balanced", "natural"})));
   if (!raw.software.empty()) job.software = raw.software;
@@ -152,8 +157,8 @@ Result<Command> plan_of(const Raw& raw) {
                      : name == "cost" ? Objective::Cost
                                       : Objective::Energy;
   }
-  READ_OPTION(plan.top, "--top", raw.top, positive_int);
-  READ_OPTION(plan.time_limit, "--time-limit", raw.time_limit, positive_seconds);
+  TRY(read_option(plan.top, {"--top", raw.top}, positive_int));
+  TRY(read_option(plan.time_limit, {"--time-limit", raw.time_limit}, positive_seconds));
   if (!raw.out.empty()) plan.out = raw.out;
   return plan;
 }
@@ -178,7 +183,7 @@ Result<Command> compare_of(const Raw& raw) {
   CompareOptions compare;
   compare.job = TRY(job_of(raw.job));
   compare.clusters = TRY(comma_separated({"--clusters", raw.clusters}));
-  READ_OPTION(compare.time_limit, "--time-limit", raw.time_limit, positive_seconds);
+  TRY(read_option(compare.time_limit, {"--time-limit", raw.time_limit}, positive_seconds));
   if (!raw.rules.empty()) compare.rules = raw.rules;
   return compare;
 }
@@ -195,12 +200,11 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
 
 Result<CommonOptions> common_of(const Raw& raw, CommonOptions common) {
   common.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 64);
-  READ_OPTION(common.threads, "--threads", raw.threads, positive_int);
+  TRY(read_option(common.threads, {"--threads", raw.threads}, positive_int));
   common.threads = std::min(common.threads, 256);
   if (!raw.profiles.empty()) common.profiles = raw.profiles;
   return common;
 }
-#undef READ_OPTION
 
 Words usage(const std::string& message) {
   return {kUsage, invalid(message + "; see narrows --help").value().message};
@@ -266,7 +270,7 @@ std::optional<Words> run_parser(CLI::App& app, std::vector<std::string> args) {
     app.parse(args);
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
-    return Words{kDone, chosen.empty() ? app.help() : chosen.front()->help()};
+    return Words{kDone, chosen.empty() ? app.help() : chosen.front()->help("narrows")};
   } catch (const CLI::ParseError& error) {
     return usage(error.what());
   }

@@ -44,7 +44,8 @@ struct Dispatch {
 int run(const std::vector<std::string>& args, const Console& console) {
   const Invocation invocation = parse_arguments(args);
   const Result<int> code = std::visit(Dispatch{invocation.common, console}, invocation.command);
-  if (!code) return complain(console, code.error().message, kRefused);
+  const bool interrupted = console.stop != nullptr && console.stop->load();
+  if (!code) return complain(console, code.error().message, interrupted ? kInterrupted : kRefused);
   console.out.flush();
   if (!console.out) return complain(console, "stdout: cannot write the result", kRefused);
   return *code;

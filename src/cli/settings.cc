@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/text.h"
 #include "hardware/cluster_json.h"
 #include "model/spec_json.h"
@@ -60,20 +62,25 @@ tl::unexpected<Error> no_step(const Setting& setting, const std::string& step, c
                                  : fmt::format("expected one of {}", fmt::join(known, " "))));
 }
 
+// "0" to "size - 1".
+std::optional<std::size_t> index_of(const std::string& step, std::size_t size) {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (step == fmt::format("{}", i)) return i;
+  }
+  return {};
+}
+
 // `node` with the value at `steps` (from `at` on) replaced.
 Result<Json> replaced(const Json& node, const Steps& steps, std::size_t at,
                       const Setting& setting) {
   if (at == steps.size()) return leaf(node, setting.value);
   if (node.is_array()) {
-    const Result<std::int64_t> index = parse_count(steps[at]);
-    if (!index || *index >= static_cast<std::int64_t>(node.items().size()))
-      return no_step(setting, steps[at], node);
+    const std::optional<std::size_t> index = index_of(steps[at], node.items().size());
+    if (!index) return no_step(setting, steps[at], node);
     Json array = Json::array();
     for (std::size_t i = 0; i < node.items().size(); ++i) {
       const Json& item = node.items()[i];
-      array.push(static_cast<std::int64_t>(i) == *index
-                     ? TRY(replaced(item, steps, at + 1, setting))
-                     : item);
+      array.push(i == *index ? TRY(replaced(item, steps, at + 1, setting)) : item);
     }
     return array;
   }

@@ -107,7 +107,10 @@ std::string duration_text(Seconds t) {
   return fmt::format("{:.1f} us", s * 1e6);
 }
 
-std::string gib_text(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes / GiB); }
+std::string gib_text(Bytes bytes) {
+  if (bytes >= 1000 * GiB) return number_text(bytes / GiB) + " GiB";
+  return fmt::format("{:.2f} GiB", bytes / GiB);
+}
 
 std::string percent_text(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
