@@ -64,13 +64,12 @@ const HeldTable& LeafEvaluator::held(const Strategy& s) {
   return held_.emplace(key, HeldTable(job_.model, s)).first->second;
 }
 
-bool LeafEvaluator::hopeless(const Strategy& strategy) {
+Bytes LeafEvaluator::least_memory(const Strategy& strategy) {
   // What all pipeline ranks hold together, if nothing were kept and all were even.
   const HeldParameters all = held(strategy).of(classes_);
   const double copies = is_mirrored(strategy.schedule) ? 2 : 1;
   const StateBytes state = state_bytes(all, strategy, Grid(strategy), job_.software);
-  return copies / strategy.pp * state.all() + job_.software.context + job_.software.comm_buffers >
-         job_.cluster.chip.memory_reported.value;
+  return copies / strategy.pp * state.all() + job_.software.context + job_.software.comm_buffers;
 }
 
 const ScheduleProfile& LeafEvaluator::profile(const Strategy& s) {

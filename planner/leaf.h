@@ -28,9 +28,9 @@ class LeafEvaluator {
   // `exact`: the memory of a strategy that does not fit is that of its fullest rank, not of the
   // first one found too full.
   Verdict judge(const Strategy& strategy, bool exact = true);
-  // Whether parameters, gradients and optimiser alone do not fit, however evenly spread: cheap, and
-  // judge() would refuse too.
-  bool hopeless(const Strategy& strategy);
+  // What the fullest rank needs at least: parameters, gradients and optimiser spread evenly,
+  // nothing kept. Cheap; judge() finds no less.
+  Bytes least_memory(const Strategy& strategy);
   // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds
   // unchanged.
   Tick full_bound(const Strategy& strategy, Tick bound);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <limits>
 #include <queue>
 #include <thread>
 
@@ -57,13 +58,17 @@ bool needs_less(const Infeasible& a, const std::optional<Infeasible>& b) {
 // `exact`: also strategies whose state alone is too large are judged in full, to say what they
 // would need.
 FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, const Job& job,
-                           LeafEvaluator& leaf, const Clock& clock, bool exact) {
+                           LeafEvaluator& leaf, const Clock& clock, bool exact,
+                           std::atomic<double>& least) {
   FamilyVerdict verdict;
   const Bytes available = job.cluster.chip.memory_reported.value;
   for (std::size_t i = 0; i < family.strategies.size() && !clock.over(); ++i) {
     const Strategy& strategy = family.strategies[i];
     ++verdict.evaluated;
-    if (!exact && leaf.hopeless(strategy)) continue;
+    const Bytes state = leaf.least_memory(strategy);
+    if (!exact && state > available) continue;
+    // Nothing that needs less than the nearest one so far is skipped, whichever thread found that.
+    if (exact && state / byte > least.load()) continue;
     const LeafEvaluator::Verdict v = leaf.judge(strategy, exact);
     if (v.fits) {
       verdict.open.push_back({v.bound, first + static_cast<std::int64_t>(i), strategy, false});
@@ -72,6 +77,10 @@ FamilyVerdict judge_family(const StrategyFamily& family, std::int64_t first, con
     if (!exact) continue;
     const Infeasible tight{strategy, v.fullest_rank, v.needed, available};
     if (needs_less(tight, verdict.nearest)) verdict.nearest = tight;
+    const double needed = v.memory / byte;
+    for (double known = least.load();
+         needed < known && !least.compare_exchange_weak(known, needed);) {
+    }
   }
   return verdict;
 }
@@ -87,9 +96,10 @@ std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families
   }
   std::vector<FamilyVerdict> verdicts(families.size());
   std::atomic<std::size_t> next{0};
+  std::atomic<double> least{std::numeric_limits<double>::max()};
   const auto work = [&](std::size_t thread) {
     for (std::size_t f = next++; f < families.size(); f = next++) {
-      verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock, exact);
+      verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock, exact, least);
       if (thread == 0 && options.progress) {
         options.progress("judging strategies",
                          static_cast<double>(f) / static_cast<double>(families.size()));

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/nearest.h"
 #include "cli/search_job.h"
 
 namespace narrows {
@@ -12,9 +13,10 @@ Result<int> plan_command(const PlanOptions& options, const CommonOptions& common
                          const Console& console) {
   const Profiles profiles = TRY(open_profiles(common.profiles));
   const LoadedJob loaded = TRY(load_job(options.job, profiles));
-  const SearchedJob searched =
+  SearchedJob searched =
       TRY(search_job(loaded, {options.top, options.time_limit}, common, console));
-  const auto* view = std::get_if<PlanView>(&searched.view);
+  auto* view = std::get_if<PlanView>(&searched.view);
+  if (view != nullptr) view->nearest_runs = TRY(nearest_to(view->plan, profiles));
   if (view != nullptr && options.out) TRY(write_file(*options.out, text_of(view->plan)));
   print_assumed(loaded.assumed, common, console);
   if (searched.interrupted && !common.quiet)

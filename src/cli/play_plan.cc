@@ -66,8 +66,8 @@ Result<Timeline> timeline_of(const Job& job, LeafEvaluator& leaf, const Candidat
       block_layout(strategy, job.training.sequence, Grid(strategy), job.cluster), leaf.items());
   const StepCost cost(strategy, shared, leaf.items());
   Timeline timeline = to_timeline(schedule, candidate.prediction.played);
-  add_memory(schedule, live_bytes_of(cost, schedule, placement_of(schedule, candidate.runs)), candidate.prediction.played,
-             timeline);
+  add_memory(schedule, live_bytes_of(cost, schedule, placement_of(schedule, candidate.runs)),
+             candidate.prediction.played, timeline);
   add_static_memory(candidate.prediction.memory, timeline);
   add_step_end(candidate.prediction, timeline);
   return timeline;

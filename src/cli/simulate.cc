@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/job.h"
+#include "cli/nearest.h"
 #include "cli/play_plan.h"
 #include "cli/profiles.h"
 #include "cli/search_job.h"
@@ -50,6 +51,10 @@ Result<int> simulate_command(const SimulateOptions& options, const CommonOptions
   Result<PlayedPlan> result = play_plan(plan, price);
   if (!result) return tl::unexpected(result.error().within(options.plan));
   PlayedPlan& played = *result;
+  if (played.fits) {
+    const Profiles profiles = TRY(open_profiles(common.profiles));
+    played.view.nearest_runs = TRY(nearest_to(played.view.plan, profiles));
+  }
   played.view.price_basis = options.price ? "--price" : price_basis_of(plan.cluster);
   if (plan.forecast && plan.forecast->step != played.view.plan.forecast->step)
     played.view.stated_step = plan.forecast->step;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "accuracy/nearest_runs.h"
 #include "plan/plan.h"
 
 namespace narrows {
@@ -30,14 +31,6 @@ struct SearchSummary {
   Seconds lower_bound;
   double gap = 0;
   std::vector<Alternative> alternatives;  // ascending by step, without the plan itself
-};
-
-// A published run near the job: how well the prediction does there.
-struct NearestRun {
-  std::string id;
-  Seconds predicted;
-  Seconds measured;
-  double error = 0;
 };
 
 struct PlanView {

@@ -40,19 +40,6 @@ Json to_json(const SearchSummary& search, Seconds best) {
   return object;
 }
 
-Json to_json(const std::vector<NearestRun>& runs) {
-  Json array = Json::array();
-  for (const NearestRun& run : runs) {
-    Json object = Json::object();
-    object.set("id", run.id);
-    object.set("predicted", run.predicted / sec);
-    object.set("measured", run.measured / sec);
-    object.set("error", run.error);
-    array.push(std::move(object));
-  }
-  return array;
-}
-
 // Which job it is: names only; the plan file holds them in full.
 void set_job(Json& root, const Plan& plan) {
   root.set("model", plan.model.name);

@@ -75,6 +75,17 @@ std::string breakdown(const Forecast& f) {
   return "Where the step goes\n" + table.text();
 }
 
+// How an average rank spends the makespan; says nothing of one pipeline rank.
+std::string phases(const Forecast& f) {
+  if (f.memory.size() < 2) return "";
+  std::string line;
+  for (const auto& [name, time] : f.phases) {
+    if (time > Seconds())
+      line += fmt::format("{}{} {}", line.empty() ? "" : ", ", name, duration_text(time));
+  }
+  return "\nPhases of an average pipeline rank\n" + wrapped(line);
+}
+
 std::string memory_table(const RankMemory& memory, Bytes capacity, int rank) {
   TextTable table("lr");
   const auto row = [&](const char* name, Bytes bytes) {
@@ -195,6 +206,7 @@ std::string text_of(const PlanView& view) {
              ? side_by_side(breakdown(f),
                             memory_table(f.memory[rank], f.memory_capacity, view.fullest_rank))
              : breakdown(f);
+  out += phases(f);
   out += sentences("Why", view.reasons);
   if (view.search) out += alternatives(*view.search, f.step) + proof(*view.search);
   return out + basis(view) + price(view);

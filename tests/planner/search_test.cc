@@ -36,7 +36,7 @@ Truth brute_force(const Problem& problem, const std::vector<Strategy>& strategie
       CHECK(verdict.memory / byte == memory_of(played) / byte);
     }
     // The cheap refusal refuses nothing that fits.
-    if (judge.hopeless(s)) CHECK(memory_of(played) > problem.cluster.chip.memory_reported.value);
+    CHECK(judge.least_memory(s) <= memory_of(played));
     truth.least = first ? memory_of(played) : min(truth.least, memory_of(played));
     first = false;
     if (memory_of(played) > problem.cluster.chip.memory_reported.value) continue;
