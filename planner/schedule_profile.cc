@@ -281,7 +281,10 @@ Result<ScheduleProfile> direct(ScheduleKind kind, int ranks, int chunks, int mic
 Result<ScheduleProfile> profile_of(ScheduleKind kind, int ranks, int chunks, int micro_batches) {
   const int period = kPeriod * ranks;
   const int settled = kSettled * ranks;
-  if (micro_batches < settled + 2 * period) return direct(kind, ranks, chunks, micro_batches);
+  // GPipe keeps every micro-batch: it never settles.
+  if (kind == ScheduleKind::GPipe || micro_batches < settled + 2 * period) {
+    return direct(kind, ranks, chunks, micro_batches);
+  }
   const int rest = (micro_batches - settled) % period;
   const ScheduleProfile before = TRY(direct(kind, ranks, chunks, settled + rest));
   ScheduleProfile profile = TRY(direct(kind, ranks, chunks, settled + rest + period));

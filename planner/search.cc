@@ -135,6 +135,12 @@ void insert(std::vector<Candidate>& best, Candidate candidate) {
   best.insert(std::upper_bound(best.begin(), best.end(), candidate, before), std::move(candidate));
 }
 
+bool shown(const std::vector<Candidate>& best, const Strategy& strategy) {
+  return std::any_of(best.begin(), best.end(), [&](const Candidate& known) {
+    return same_layout_and_schedule(known.strategy, strategy);
+  });
+}
+
 // How many strategies beyond the certificate are simulated to have alternatives to show.
 constexpr int kExtraForAlternatives = 64;
 
@@ -150,9 +156,10 @@ void simulate_in_order(std::vector<Open> open, LeafEvaluator& leaf, const Search
       proven = true;
       result.lower_bound = result.best.front().prediction.step;
     }
-    if (proven && (result.best.size() >= wanted || extra++ >= kExtraForAlternatives)) break;
+    if (proven && (result.best.size() >= wanted || extra >= kExtraForAlternatives)) break;
     if (clock.over() && !result.best.empty()) break;
     queue.pop();
+    if (proven && shown(result.best, top.strategy)) continue;
     if (!top.refined) {
       Open refined = top;
       refined.bound = leaf.full_bound(top.strategy, top.bound);
@@ -163,6 +170,7 @@ void simulate_in_order(std::vector<Open> open, LeafEvaluator& leaf, const Search
     Candidate candidate = leaf.simulate(top.strategy);
     candidate.bound = top.bound;
     ++result.simulated;
+    if (proven) ++extra;
     insert(result.best, std::move(candidate));
     if (result.best.size() > 4 * wanted + 8) result.best.pop_back();
     if (options.progress) options.progress("simulating", 0);

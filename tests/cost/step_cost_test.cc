@@ -108,8 +108,9 @@ TEST_CASE("step cost: from ZeRO-2 on gradients are scattered in every micro-batc
     CHECK(two.cost.items()[i].forward == one.cost.items()[i].forward);
     CHECK(two.cost.items()[i].input_grad == one.cost.items()[i].input_grad);
     CHECK(two.cost.items()[i].weight_grad >= one.cost.items()[i].weight_grad);
-    CHECK(three.cost.items()[i].weight_grad == two.cost.items()[i].weight_grad);
+    CHECK(three.cost.items()[i].weight_grad >= two.cost.items()[i].weight_grad);
   }
+  // ZeRO-3 gathers too, and hides both under the backward alone.
   // The embedding has little to hide it under.
   CHECK(two.cost.items().front().weight_grad > one.cost.items().front().weight_grad);
   const TailCost a = one.cost.tail(one.all(), {}), b = two.cost.tail(two.all(), {});
