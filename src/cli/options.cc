@@ -15,9 +15,10 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan", "simulate", "compare", "diff", "list", "show"};
-constexpr const char* kNotBuilt[] = {"profile",  "train",     "tune",   "sweep",  "recipe",
-                                     "validate", "calibrate", "report", "export", "import"};
+constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
+                                  "validate", "list",     "show"};
+constexpr const char* kNotBuilt[] = {"profile",   "train",  "tune",   "sweep", "recipe",
+                                     "calibrate", "report", "export", "import"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -29,7 +30,7 @@ struct Raw {
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
-      rules, spend, deadline;
+      rules, spend, deadline, runs, group, calibrate, required;
   bool show_rules = false;
 };
 
@@ -86,6 +87,12 @@ void add_others(CLI::App& app, Raw& raw) {
   CLI::App* diff = app.add_subcommand("diff", "Two plan files side by side, and why one is faster");
   diff->add_option("A", raw.first, "plan file")->required();
   diff->add_option("B", raw.second, "plan file")->required();
+  CLI::App* validate =
+      app.add_subcommand("validate", "Predict published runs and print the errors");
+  validate->add_option("--runs", raw.runs, "runs, one JSON record a line; else those built in");
+  validate->add_option("--group", raw.group, "only this group of runs");
+  validate->add_option("--calibrate", raw.calibrate, "not built yet");
+  validate->add_option("--require", raw.required, "median=5%,p90=15%: exit 4 if errors are larger");
   CLI::App* list = app.add_subcommand("list", "What is built in");
   list->add_option("WHAT", raw.what, "models, clusters, chips, software, schedules or rules")
       ->required();
@@ -188,11 +195,35 @@ Result<Command> compare_of(const Raw& raw) {
   return compare;
 }
 
+// "median=5%,p90=15%".
+Result<RequiredErrors> required_errors(const std::string& text) {
+  RequiredErrors required;
+  if (text.empty()) return required;
+  const Error wrong{ErrorCode::InvalidInput,
+                    fmt::format("--require: expected median=5%,p90=15%, found \"{}\"", text)};
+  for (const std::string& part : TRY(comma_separated({"--require", text}))) {
+    const std::size_t equals = part.find('=');
+    if (equals == std::string::npos || !part.ends_with('%')) return tl::unexpected(wrong);
+    const Result<double> value = parse_number(part.substr(equals + 1, part.size() - equals - 2));
+    if (!value || *value < 0) return tl::unexpected(wrong);
+    const std::string name = part.substr(0, equals);
+    if (name != "median" && name != "p90") return tl::unexpected(wrong);
+    (name == "median" ? required.median : required.p90) = *value / 100;
+  }
+  return required;
+}
+
+Result<Command> validate_of(const Raw& raw) {
+  if (!raw.calibrate.empty()) return unsupported("--calibrate: fitting to runs is not built yet");
+  return ValidateOptions{raw.runs, raw.group, TRY(required_errors(raw.required))};
+}
+
 Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "plan") return plan_of(raw);
   if (name == "simulate") return simulate_of(raw);
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
+  if (name == "validate") return validate_of(raw);
   if (name == "show") return ShowOptions{raw.name, raw.show_rules};
   return ListOptions{TRY(one_of(
       {"list", raw.what}, {"models", "clusters", "chips", "software", "schedules", "rules"}))};

@@ -19,6 +19,7 @@ inline constexpr int kDone = 0;
 inline constexpr int kRefused = 1;
 inline constexpr int kUsage = 2;
 inline constexpr int kInfeasible = 3;
+inline constexpr int kFellShort = 4;
 inline constexpr int kInterrupted = 130;
 
 // `--set cluster.levels.1.usable=25GB/s`.
@@ -80,6 +81,18 @@ struct DiffOptions {
   std::string second;
 };
 
+// Limits that --require sets; an error is a share.
+struct RequiredErrors {
+  std::optional<double> median;
+  std::optional<double> p90;
+};
+
+struct ValidateOptions {
+  std::string runs;   // a file, "" = the published runs that are built in
+  std::string group;  // "" = all
+  RequiredErrors required;
+};
+
 struct ListOptions {
   std::string what;
 };
@@ -97,7 +110,7 @@ struct Words {
 struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ListOptions, ShowOptions>;
+                             DiffOptions, ValidateOptions, ListOptions, ShowOptions>;
 
 struct Invocation {
   CommonOptions common;

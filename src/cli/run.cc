@@ -35,6 +35,9 @@ struct Dispatch {
     return compare_command(o, common, console);
   }
   Result<int> operator()(const DiffOptions& o) const { return diff_command(o, common, console); }
+  Result<int> operator()(const ValidateOptions& o) const {
+    return validate_command(o, common, console);
+  }
   Result<int> operator()(const ListOptions& o) const { return list_command(o, common, console); }
   Result<int> operator()(const ShowOptions& o) const { return show_command(o, common, console); }
 };

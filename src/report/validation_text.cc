@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/validation_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "report/text_table.h"
+
+namespace narrows {
+namespace {
+
+constexpr std::size_t kWorst = 10;
+
+std::string share_text(const std::optional<double>& share) {
+  return share ? percent_text(*share) : "-";
+}
+
+void add_row(TextTable& table, const std::string& name, const ErrorSummary& s) {
+  table.row({name, std::to_string(s.n), std::to_string(s.unsupported),
+             share_text(s.median_absolute), share_text(s.p90_absolute),
+             s.mean_signed ? difference_text(*s.mean_signed) : "-",
+             s.spearman ? fmt::format("{:.2f}", *s.spearman) : "-"});
+}
+
+std::string worst_text(const ValidationReport& report) {
+  std::vector<const ValidatedRun*> runs;
+  for (const ValidatedRun& run : report.runs) {
+    if (run.error && !run.calibration) runs.push_back(&run);
+  }
+  std::stable_sort(runs.begin(), runs.end(), [](const ValidatedRun* a, const ValidatedRun* b) {
+    return std::abs(*a->error) > std::abs(*b->error);
+  });
+  if (runs.size() > kWorst) runs.resize(kWorst);
+  TextTable table("lrrr");
+  table.row({"run", "predicted", "measured", "error"});
+  for (const ValidatedRun* run : runs) {
+    table.row({run->id, duration_text(*run->predicted), duration_text(run->measured),
+               difference_text(*run->error)});
+  }
+  return "Largest errors\n" + table.text();
+}
+
+}  // namespace
+
+std::string text_of(const ValidationReport& report) {
+  TextTable table("lrrrrrr");
+  table.row({"group", "runs", "unsupported", "median", "90th pct", "mean", "rank corr"});
+  add_row(table, "all", report.summary);
+  for (const auto& [group, summary] : report.by_group) add_row(table, group, summary);
+  return "Step time, predicted against measured; nothing is fitted to these runs\n" + table.text() +
+         "\n" + worst_text(report) +
+         fmt::format("\n{} further runs are not scored: no step time, or excluded.\n",
+                     report.not_scored);
+}
+
+}  // namespace narrows

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+#include <algorithm>
+#include <cmath>
+
+#include "cli/program.h"
+
+namespace narrows {
+
+namespace {
+
+std::vector<std::string> validate(std::vector<std::string> more) {
+  std::vector<std::string> args{"validate"};
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+}  // namespace
+
+TEST_CASE("validate: one group as a table and as JSON, the same errors") {
+  const Outcome text = narrows_with(validate({"--group", "korthikanti-2022"}));
+  CHECK(text.code == 0);
+  CHECK(text.out.find("korthikanti-1t-full") != std::string::npos);
+  const Json root = json_of(narrows_with(validate({"--group", "korthikanti-2022", "--json"})));
+  CHECK(root.find("runs")->items().size() == 9);
+  const Json* summary = root.find("summary");
+  REQUIRE(summary != nullptr);
+  CHECK(summary->find("n")->integer() == 9);
+  CHECK(summary->find("by_group")->find("korthikanti-2022") != nullptr);
+  for (const Json& run : root.find("runs")->items()) {
+    const double predicted = run.find("predicted_step_seconds")->number();
+    const double measured = run.find("measured_step_seconds")->number();
+    CHECK(run.find("error")->number() == Approx(predicted / measured - 1));
+  }
+}
+
+TEST_CASE("validate: --require falls short with exit code 4") {
+  CHECK(narrows_with(validate({"--group", "llama3-405b", "--require", "median=90%,p90=90%"})).code == 0);
+  CHECK(narrows_with(validate({"--group", "llama3-405b", "--require", "median=0.001%"})).code == 4);
+  CHECK(narrows_with(validate({"--require", "median=abc"})).code == 2);
+  CHECK(narrows_with(validate({"--require", "mean=5%"})).code == 2);
+  CHECK(narrows_with(validate({"--group", "no-such-group"})).code == 1);
+  CHECK(narrows_with(validate({"--runs", "/no/such/file.jsonl"})).code == 1);
+}
+
+// The bars of the first release; they may only shrink.
+TEST_CASE("validate: V3, Llama 3.1 405B and Megatron's 175B and 1T are within 15 %") {
+  const auto check = [](const std::string& group, const std::vector<std::string>& wanted) {
+    const Json root = json_of(narrows_with(validate({"--group", group, "--json"})));
+    std::size_t seen = 0;
+    for (const Json& run : root.find("runs")->items()) {
+      const std::string id = run.find("id")->string();
+      if (std::find(wanted.begin(), wanted.end(), id) == wanted.end()) continue;
+      ++seen;
+      CAPTURE(id);
+      CHECK(std::abs(run.find("error")->number()) <= 0.15);
+    }
+    CHECK(seen == wanted.size());
+  };
+  check("deepseek-v3", {"deepseek-v3-isca25-mpft"});
+  check("llama3-405b", {"llama3-405b-8192g-cp1", "llama3-405b-16384g-cp1"});
+  check("megatron-2021", {"megatron21-table2-ptd-174.6b-384g", "megatron21-table2-ptd-174.6b-768g",
+                          "megatron21-table2-ptd-174.6b-1536g", "megatron21-table1-1008.0b"});
+  check("korthikanti-2022", {"korthikanti-175b-full", "korthikanti-175b-selseq",
+                             "korthikanti-1t-full", "korthikanti-1t-selseq"});
+}
+
+}  // namespace narrows
