@@ -36,6 +36,15 @@ LeafEvaluator::LeafEvaluator(const Job& job, const KernelTimes& kernels, const G
       items_(blocks_),
       classes_(classes_of(job.model)) {}
 
+void LeafEvaluator::trim() {
+  constexpr std::size_t kMostSites = 4000;  // some kilobytes each
+  if (sites_.size() < kMostSites) return;
+  sites_.clear();
+  partitions_.clear();
+  layouts_.clear();
+  items_.forget();
+}
+
 const LayoutCost& LeafEvaluator::layout(const Strategy& strategy) {
   const BlockLayout key =
       block_layout(strategy, job_.training.sequence, Grid(strategy), job_.cluster);
@@ -148,9 +157,16 @@ LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy, bool exact
 
   if (strategy.zero >= 2) {
     const StepCost cost(strategy, shared, items_);
-    std::vector<std::optional<Bytes>> peak(site.place.size());
-    verdict =
-        weigh(site, live_bytes_of(cost, profile.shape, site.place), peak, strategy, grid, exact);
+    // ZeRO's buffers come on top; where even the largest ones fit, how much they take does not
+    // matter.
+    const ShardBuffers most = cost.shard_buffers({0, static_cast<int>(classes_.size()) - 1});
+    const Bytes limit = verdict.memory + (1 + job_.software.allocator_overhead) *
+                                             (2 * most.weights + most.gradients);
+    if (exact || limit > job_.cluster.chip.memory_reported.value) {
+      std::vector<std::optional<Bytes>> peak(site.place.size());
+      verdict =
+          weigh(site, live_bytes_of(cost, profile.shape, site.place), peak, strategy, grid, exact);
+    }
     if (!verdict.fits) return verdict;
     verdict.bound = lower_bound(
         profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));

@@ -25,12 +25,16 @@ class LeafEvaluator {
     int fullest_rank = 0;
     RankMemory needed;  // of that rank
   };
-  // `exact`: the memory of a strategy that does not fit is that of its fullest rank, not of the
-  // first one found too full.
+  // `exact`: `memory` and `needed` are those of the fullest rank; else they may stop at the first
+  // rank found too full, or leave out ZeRO's buffers where those fit anyway. `fits` and `bound` are
+  // exact either way.
   Verdict judge(const Strategy& strategy, bool exact = true);
   // What the fullest rank needs at least: parameters, gradients and optimiser spread evenly,
   // nothing kept. Cheap; judge() finds no less.
   Bytes least_memory(const Strategy& strategy);
+  // Forgets what was remembered for speed once it is much; prices of blocks stay. Invalidates
+  // nothing that was returned.
+  void trim();
   // The bound of `judge` plus reductions, optimiser and overhead, which the simulation adds
   // unchanged.
   Tick full_bound(const Strategy& strategy, Tick bound);

@@ -107,6 +107,8 @@ class Walk {
       return all;
     };
     for (const LiveState& state : profile.live) {
+      profile.whole =
+          profile.whole && state.until_input == state.until_weight && sum(state.handed) == 0;
       profile.most_until_input = std::max(profile.most_until_input, sum(state.until_input));
       profile.most_until_weight = std::max(profile.most_until_weight, sum(state.until_weight));
       profile.most_handed = std::max(profile.most_handed, sum(state.handed));
@@ -190,6 +192,10 @@ Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
   for (const LiveState& state : profile.live) {
     Bytes held;
     for (std::size_t c = 0; c < chunks.size(); ++c) {
+      if (profile.whole) {
+        held += state.until_input[c] * (chunks[c].f_to_i + chunks[c].f_to_w);
+        continue;
+      }
       held += state.until_input[c] * chunks[c].f_to_i + state.until_weight[c] * chunks[c].f_to_w +
               state.handed[c] * chunks[c].i_to_w;
     }

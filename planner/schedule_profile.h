@@ -48,6 +48,8 @@ struct RankProfile {
   int first_stage = 0;  // of its first instruction, a forward
   std::vector<Checkpoint> checkpoints;
   std::vector<LiveState> live;  // none dominates another
+  // Every backward is whole: until_input and until_weight are the same and nothing is handed on.
+  bool whole = true;
   // The most of each over all chunks together.
   int most_until_input = 0;
   int most_until_weight = 0;

@@ -100,6 +100,7 @@ std::vector<FamilyVerdict> judge_all(const std::vector<StrategyFamily>& families
   const auto work = [&](std::size_t thread) {
     for (std::size_t f = next++; f < families.size(); f = next++) {
       verdicts[f] = judge_family(families[f], first[f], job, leaves[thread], clock, exact, least);
+      leaves[thread].trim();
       if (thread == 0 && options.progress) {
         options.progress("judging strategies",
                          static_cast<double>(f) / static_cast<double>(families.size()));
@@ -219,7 +220,16 @@ Result<SearchResult> search(const Job& job, const KernelTimes& kernels,
   }
   result.feasible = static_cast<std::int64_t>(open.size());
   result.complete = result.evaluated == result.space;
-  if (open.empty()) return result;
+  if (open.empty()) {
+    // In full, kept and transient apart.
+    if (result.infeasible) {
+      Infeasible& tight = *result.infeasible;
+      tight.needed = leaves.front()
+                         .simulate(tight.strategy)
+                         .prediction.memory[static_cast<std::size_t>(tight.rank)];
+    }
+    return result;
+  }
   result.infeasible.reset();
   simulate_in_order(std::move(open), leaves.front(), options, clock, result);
   if (!result.complete && result.evaluated < result.space) {

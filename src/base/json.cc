@@ -87,8 +87,10 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& k) override {
-    if (open_.back().find(k) != nullptr) return fail(fmt::format("the key \"{}\" stands twice", k));
-    keys_.back() = std::move(k);
+    if (!keys_.back().seen.insert(k).second) {
+      return fail(fmt::format("the key \"{}\" stands twice", k));
+    }
+    keys_.back().latest = std::move(k);
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override {
@@ -142,7 +144,7 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
     } else if (open_.back().is_array()) {
       open_.back().push(std::move(v));
     } else {
-      open_.back().set(keys_.back(), std::move(v));
+      open_.back().append(std::move(keys_.back().latest), std::move(v));
     }
     return true;
   }
@@ -151,7 +153,12 @@ class TreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   const Position& position_;
   Json root_;
   std::vector<Json> open_;
-  std::vector<std::string> keys_;
+  // Of each open object: large ones are not searched key by key.
+  struct Keys {
+    std::string latest;
+    std::set<std::string> seen;
+  };
+  std::vector<Keys> keys_;
   std::string error_;
 };
 
@@ -243,6 +250,11 @@ const Json* Json::find(std::string_view key) const {
 Json& Json::push(Json value) {
   ASSERT(kind_ == Kind::Array);
   items_.push_back(std::move(value));
+  return *this;
+}
+Json& Json::append(std::string key, Json value) {
+  ASSERT(kind_ == Kind::Object);
+  members_.emplace_back(std::move(key), std::move(value));
   return *this;
 }
 Json& Json::set(std::string key, Json value) {

@@ -54,7 +54,8 @@ class Json {
 
   // Building.
   Json& push(Json value);
-  Json& set(std::string key, Json value);  // replaces in place, else appends
+  Json& set(std::string key, Json value);     // replaces in place, else appends
+  Json& append(std::string key, Json value);  // the caller knows that the key is new
 
   // 1-based line in the source text; 0 if built in memory.
   int line() const { return line_; }

@@ -33,6 +33,7 @@ PassCost& PassCost::operator+=(const PassCost& other) {
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
+  beside += other.beside;
   for (int b = 0; b < kBases; ++b)
     by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
   uncertain += other.uncertain;
@@ -154,6 +155,7 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;
+      if (op.beside_exchange) pass.beside += estimate.time;
       continue;
     }
     const Axis axis = op.collective.axis;

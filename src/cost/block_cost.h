@@ -24,6 +24,7 @@ struct PassCost {
   Seconds stream;                          // the rest: bound by memory bandwidth
   Seconds exposed;                         // collectives that nothing hides
   Seconds hidden;                          // … and the part that the stack hides under compute
+  Seconds beside;    // of multiply and stream: what could run while tokens travel (shared experts)
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
   Seconds uncertain;  // sum of time x expected relative error: errors of a family go together
   Seconds compute() const { return multiply + stream; }

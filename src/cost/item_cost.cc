@@ -42,9 +42,7 @@ void add(Halves& half, ItemCost& item, const BlockCost& block) {
 
 Seconds duration(const PassCost& pass) { return pass.compute() + pass.exposed; }
 
-// Part of the shared experts' work can run while tokens travel; without pairs the rest of the
-// exchange is exposed.
-ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
+ItemCost assemble(const Halves& attention, const Halves& mlp, bool overlap_shared, ItemCost item) {
   ItemPhases& p = item.phases;
   p.attention_forward = duration(attention.forward);
   p.attention_input_grad = duration(attention.input_grad);
@@ -64,13 +62,19 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, ItemCost item) {
   }
   p.multiply_share = all > Seconds() ? multiply / all : 0;
 
-  item.forward = round_up(p.attention_forward + p.mlp_forward + p.exchange.forward());
-  item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + p.exchange.backward());
+  // Tokens travel alone, or beside the shared experts where the stack overlaps those.
+  const Seconds none;
+  const Seconds sent =
+      p.exchange.forward() - min(p.exchange.forward(), overlap_shared ? mlp.forward.beside : none);
+  const Seconds returned =
+      p.exchange.backward() -
+      min(p.exchange.backward(), overlap_shared ? mlp.input_grad.beside : none);
+  item.forward = round_up(p.attention_forward + p.mlp_forward + sent);
+  item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + returned);
   item.weight_grad = round_up(p.attention_weight_grad + p.mlp_weight_grad);
-  item.forward_exposed =
-      round_up(attention.forward.exposed + mlp.forward.exposed + p.exchange.forward());
+  item.forward_exposed = round_up(attention.forward.exposed + mlp.forward.exposed + sent);
   item.input_grad_exposed =
-      round_up(attention.input_grad.exposed + mlp.input_grad.exposed + p.exchange.backward());
+      round_up(attention.input_grad.exposed + mlp.input_grad.exposed + returned);
   return item;
 }
 
@@ -116,7 +120,10 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       break;
     }
   }
-  return items_.emplace(key, assemble(attention, mlp, std::move(cost))).first->second;
+  return items_
+      .emplace(key,
+               assemble(attention, mlp, blocks_.software().overlap_shared_expert, std::move(cost)))
+      .first->second;
 }
 
 PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const SoftwareProfile& software,
@@ -196,6 +203,11 @@ Tick ItemPricer::pair(ItemClass ahead, ItemClass back, const BlockLayout& layout
 }
 Tick ItemPricer::pair_exposed(ItemClass ahead, ItemClass back, const BlockLayout& layout) {
   return pair_cost(ahead, back, layout).exposed;
+}
+
+void ItemPricer::forget() {
+  pairs_.clear();
+  items_.clear();
 }
 
 }  // namespace narrows

@@ -54,6 +54,9 @@ class ItemPricer {
   // Of a pair: the time its compute stream waits for communication.
   Tick pair_exposed(ItemClass ahead, ItemClass back, const BlockLayout& layout);
 
+  // Drops all remembered items and pairs: references to them end here.
+  void forget();
+
   BlockPricer& blocks() { return blocks_; }
 
  private:

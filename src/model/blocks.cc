@@ -188,8 +188,12 @@ TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
   b.collective("combine", merged, combined, {CollectiveKind::Combine, Axis::Ep, back, tokens});
 
   if (moe.shared_ffn > 0) {
+    const std::size_t first = b.graph().forward.size();
     const TensorId shared =
         leave(site, ffn(site, "shared", enter(site, normed), moe.shared_ffn / s.tp));
+    for (std::size_t i = first; i < b.graph().forward.size(); ++i) {
+      b.graph().forward[i].beside_exchange = true;
+    }
     const TensorId sum = b.activation("moe out", site.outside(), h);
     if (moe.shared_gate) {
       const TensorId gate = b.plain_linear("shared gate", normed, 1, h);

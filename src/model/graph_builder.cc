@@ -92,7 +92,9 @@ TensorId GraphBuilder::rope(const std::string& name, std::initializer_list<Tenso
   Op op;
   op.kind = OpKind::Rope;
   op.name = name;
-  op.traffic = rows.expected * traffic_columns * size_of(activation_dtype(recipe_));
+  // Not fused: slices, rotations and the assembly are passes of their own.
+  op.traffic = (fusions_.rope ? 1 : 2) * rows.expected * traffic_columns *
+               size_of(activation_dtype(recipe_));
   op.inputs = inputs;
   op.outputs = {out};
   graph_.forward.push_back(std::move(op));

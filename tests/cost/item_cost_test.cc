@@ -170,4 +170,25 @@ TEST_CASE("item cost: a pair of V3's MoE layers takes what its training trace sh
                                     << phases.exchange.dispatch_gradient / us << " (6368)");
 }
 
+TEST_CASE("item cost: shared experts hide tokens that travel where the stack overlaps them") {
+  SoftwareProfile plain = value_of(find_software("megatron-core"));
+  SoftwareProfile overlapping = plain;
+  overlapping.overlap_shared_expert = true;
+  const Strategy s{.ep = 64, .dp = 64, .precision = Recipe::Bf16};
+  const ItemClass moe{ItemKind::MoeLayer};
+  Pricing apart(builtin("deepseek-v3"), cluster_named("h100:64"), plain);
+  Pricing together(builtin("deepseek-v3"), cluster_named("h100:64"), overlapping);
+  const ItemCost& a = apart.items.price(moe, apart.layout(s, 4096));
+  const ItemCost& b = together.items.price(moe, together.layout(s, 4096));
+  const BlockCost& block = apart.blocks.price(BlockKind::Moe, false, apart.layout(s, 4096));
+  const Seconds shared = block.forward.beside;
+  CHECK(shared > Seconds());
+  CHECK(shared < block.forward.compute());
+  const Seconds hidden = min(shared, block.exchange.forward());
+  CHECK(to_seconds(a.forward - b.forward) / us == Approx(hidden / us).margin(0.01));
+  CHECK(b.input_grad < a.input_grad);
+  CHECK(b.weight_grad == a.weight_grad);
+  CHECK(b.forward >= round_up(block.exchange.forward()));
+}
+
 }  // namespace narrows
