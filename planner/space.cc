@@ -44,8 +44,10 @@ class Enumerator {
       : space_(space), limits_(space.limits), pins_(space.pins) {}
 
   std::vector<StrategyFamily> run() {
-    const auto recipes =
+    // Narrow formats first: a search that is cut short has then seen the fast ones.
+    auto recipes =
         pinned(pins_.precision, of_bits(all_recipes(), limits_.recipes & limits_.chip_recipes));
+    std::reverse(recipes.begin(), recipes.end());
     const auto recomputes = pinned(pins_.recompute, of_bits(all_recomputes(), limits_.recomputes));
     for (const Recipe recipe : recipes) {
       for (const Recompute recompute : recomputes) {
