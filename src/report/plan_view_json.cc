@@ -1,4 +1,3 @@
-//
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/strategy_json.h"
 #include "report/plan_view.h"

@@ -49,7 +49,7 @@ std::string text_of(const ValidationReport& report) {
   table.row({"group", "runs", "unsupported", "median", "90th pct", "mean", "rank corr"});
   add_row(table, "all", report.summary);
   for (const auto& [group, summary] : report.by_group) add_row(table, group, summary);
-  return "Step time, predicted against measured; nothing is fitted to these runs\n" + table.text() +
+  return "Step time, predicted against measured; no rate is fitted to these runs\n" + table.text() +
          "\n" + worst_text(report) +
          fmt::format("\n{} further runs are not scored: no step time, or excluded.\n",
                      report.not_scored);

@@ -43,7 +43,8 @@ TEST_CASE("validate: --require falls short with exit code 4") {
   CHECK(narrows_with(validate({"--runs", "/no/such/file.jsonl"})).code == 1);
 }
 
-// The bars of the first release; they may only shrink.
+// The bars of the first release; they may only shrink. Llama's rows do not print the chunks a rank:
+// the bar holds with the 8 that are assumed (docs/accuracy.md).
 TEST_CASE("validate: V3, Llama 3.1 405B and Megatron's 175B and 1T are within 15 %") {
   const auto check = [](const std::string& group, const std::vector<std::string>& wanted) {
     const Json root = json_of(narrows_with(validate({"--group", group, "--json"})));

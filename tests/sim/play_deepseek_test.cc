@@ -1,4 +1,3 @@
-//
 // SPDX-License-Identifier: Apache-2.0
 // DualPipe as DeepSeek runs it: the figures of its repository, and DeepSeek-V3 on 16 pipeline ranks
 // with 120 micro-batches. Its published step (ISCA 2025, table 4), divided by counts of
