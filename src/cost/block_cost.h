@@ -20,10 +20,10 @@ namespace narrows {
 // One pass of a block on one rank. Exchanges (expert dispatch and combine) stand apart in
 // BlockCost.
 struct PassCost {
-  Seconds multiply;                        // matmuls and attention: bound by multiprocessors
-  Seconds stream;                          // the rest: bound by memory bandwidth
-  Seconds exposed;                         // collectives that nothing hides
-  Seconds hidden;                          // … and the part that the stack hides under compute
+  Seconds multiply;  // matmuls and attention: bound by multiprocessors
+  Seconds stream;    // the rest: bound by memory bandwidth
+  Seconds exposed;   // collectives that nothing hides
+  Seconds hidden;    // … and the part that the stack hides under compute
   Seconds beside;    // of multiply and stream: what could run while tokens travel (shared experts)
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
   Seconds uncertain;  // sum of time x expected relative error: errors of a family go together

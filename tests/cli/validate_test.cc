@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <catch2/catch.hpp>
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cmath>
 
 #include "cli/program.h"
@@ -35,7 +35,9 @@ TEST_CASE("validate: one group as a table and as JSON, the same errors") {
 }
 
 TEST_CASE("validate: --require falls short with exit code 4") {
-  CHECK(narrows_with(validate({"--group", "llama3-405b", "--require", "median=90%,p90=90%"})).code == 0);
+  CHECK(
+      narrows_with(validate({"--group", "llama3-405b", "--require", "median=90%,p90=90%"})).code ==
+      0);
   CHECK(narrows_with(validate({"--group", "llama3-405b", "--require", "median=0.001%"})).code == 4);
   CHECK(narrows_with(validate({"--require", "median=abc"})).code == 2);
   CHECK(narrows_with(validate({"--require", "mean=5%"})).code == 2);
