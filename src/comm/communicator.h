@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "comm/buffer.h"
 #include "comm/program.h"
+#include "comm/reduce.h"
 
 namespace narrows {
 
@@ -36,7 +37,6 @@ class Progress;    // moves a rank's started verbs on (progress.h)
 class Request {
  public:
   Request() = default;
-  explicit Request(std::unique_ptr<Operation> operation);
   Request(Request&&) noexcept;
   Request& operator=(Request&&) noexcept;
   ~Request();
@@ -47,6 +47,10 @@ class Request {
   Status wait();
 
  private:
+  friend class Communicator;
+  explicit Request(std::unique_ptr<Operation> operation);  // starts it
+  void finish();
+
   std::unique_ptr<Operation> operation_;
   Status result_;
 };
@@ -129,15 +133,14 @@ class Communicator {
   virtual void cancel(Ticket ticket, bool is_send) = 0;
   // The world's failure, or the deadline's verdict on `waiting`, which has not moved of late.
   virtual Status health(const Operation& waiting, bool is_owner) = 0;
-  // Sleeps until a peer may have moved something of this rank, at most about a millisecond.
-  // `spins` counts the calls since something moved.
-  virtual void idle(int spins, bool is_owner) = 0;
 
  private:
   friend struct Operation;
   friend class Progress;
-  Request launch(std::unique_ptr<Operation> operation);
+  friend class Request;
   std::unique_ptr<Operation> operation(const char* what, View in, Buffer out);
+  std::unique_ptr<Operation> message(const char* what, const Step& step, int tag);
+  Site site() const;
 
   int rank_;
   std::vector<int> members_;
@@ -145,6 +148,7 @@ class Communicator {
   Progress& progress_;  // borrows the rank's
   Algorithm algorithm_ = Algorithm::Direct;
   std::uint64_t sequence_ = 0;
+  bool waits_ = false;  // the verb that is being started is waited for at once
 };
 
 }  // namespace narrows

@@ -79,6 +79,8 @@ Program reduce_scatter_program(const Site& site, std::span<const std::int64_t> c
 Program all_gather_program(const Site& site, std::span<const std::int64_t> counts);
 Program all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
                            std::span<const std::int64_t> received);
+// TwoHop over even nodes, which all_to_all_program does not do: two_hop.h.
+bool is_two_hop(const Site& site);
 Program broadcast_program(const Site& site, int root, std::int64_t count);
 Program barrier_program(const Site& site);
 
