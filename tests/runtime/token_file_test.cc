@@ -176,7 +176,7 @@ TEST_CASE("data: a file that contradicts itself is refused in one sentence") {
         folder.file("c.idx") + ": expected Megatron's index (\"MMIDIDX\"), found something else");
   CHECK(refusal(options_of(folder.file("none"))) == folder.file("none") + ": no such file");
   CHECK(refusal(options_of(folder.path())) ==
-        folder.path() + ": expected a file of text or tokens, found a folder");
+        folder.path() + ": expected a file, found a folder");
   CHECK(refusal(options_of("portable:x")) ==
         "expected portable:SEED with a whole number, found \"portable:x\"");
 }
