@@ -1,5 +1,5 @@
-// What a device does for the runtime: one overload of `run` for each kind of work, in the structs that
-// kernels/ defines. A call returns when its result may be read. The CPU's is cpu_backend.h.
+// What a device does for the runtime: one overload of `run` for each kind of work, in the structs
+// that kernels/ defines. A call returns when its result may be read. The CPU's is cpu_backend.h.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

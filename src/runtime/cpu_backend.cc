@@ -16,19 +16,21 @@ constexpr std::int64_t kElements = 1 << 14;
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : workers_(threads), scratch_(static_cast<std::size_t>(threads)) {
+  explicit CpuBackend(int threads)
+      : workers_(threads), scratch_(static_cast<std::size_t>(threads)) {
     workers_.share(threads, 1, [](int, std::int64_t, std::int64_t) { be_single_threaded(); });
   }
 
   // The longer side of the result is shared out.
   void run(const kernels::Matmul& op, Multiply format) override {
     const bool by_rows = op.m >= op.n;
-    workers_.share(by_rows ? op.m : op.n, 64,
-                   [&](int, std::int64_t first, std::int64_t last) {
-                     cpu_matmul(part_of(op, by_rows, first, last), format);
-                   });
+    workers_.share(by_rows ? op.m : op.n, 64, [&](int, std::int64_t first, std::int64_t last) {
+      cpu_matmul(part_of(op, by_rows, first, last), format);
+    });
   }
-  void run(const kernels::Norm& op) override { by_rows(op.rows, [&](auto... r) { norm(op, r...); }); }
+  void run(const kernels::Norm& op) override {
+    by_rows(op.rows, [&](auto... r) { norm(op, r...); });
+  }
   void run(const kernels::NormGrad& op) override {
     by_rows(op.forward.rows, [&](auto... r) { norm_grad(op, r...); });
     workers_.share(op.forward.columns, 64, [&](int, std::int64_t first, std::int64_t last) {

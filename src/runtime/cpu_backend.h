@@ -1,5 +1,5 @@
-// The Backend of ordinary processors: the kernels shared out over the rank's own threads, matmuls by
-// oneDNN where the program was built with it. Results do not depend on the number of threads.
+// The Backend of ordinary processors: the kernels shared out over the rank's own threads, matmuls
+// by oneDNN where the program was built with it. Results do not depend on the number of threads.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,4 +1,5 @@
-// The only file that knows oneDNN. f32 goes to its sgemm, which needs no preparation for a new shape.
+// The only file that knows oneDNN. f32 goes to its sgemm, which needs no preparation for a new
+// shape.
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cpu_matmul.h"
 
@@ -6,8 +7,8 @@
 #include "runtime/cpu_backend.h"
 
 #ifdef NARROWS_ONEDNN
-#include <omp.h>
 #include <dnnl.h>
+#include <omp.h>
 #endif
 
 namespace narrows {

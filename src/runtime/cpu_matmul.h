@@ -1,4 +1,5 @@
-// One thread's matmul on the CPU: oneDNN's, or the plain one of kernels/. Internal to the CPU backend.
+// One thread's matmul on the CPU: oneDNN's, or the plain one of kernels/. Internal to the CPU
+// backend.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,5 +1,6 @@
-// Memory of tensors. A rank's pool hands out arrays and takes them back when their Storage dies, so that
-// in the steady state nothing is asked of the system; it counts what is out, and the most that ever was.
+// Memory of tensors. A rank's pool hands out arrays and takes them back when their Storage dies, so
+// that in the steady state nothing is asked of the system; it counts what is out, and the most that
+// ever was.
 //
 // Threads: a pool and its arrays belong to the thread of their rank.
 // SPDX-License-Identifier: Apache-2.0

@@ -1,5 +1,5 @@
-// One table of names: what Hugging Face's DeepSeek and Llama families call a tensor, and what the portable
-// random initialisation (portable.h) calls it.
+// One table of names: what Hugging Face's DeepSeek and Llama families call a tensor, and what the
+// portable random initialisation (portable.h) calls it.
 //
 //   model.layers.3.self_attn.q_a_proj.weight       l3.wqd
 //   model.layers.3.mlp.experts.5.gate_proj.weight  l3.e5.wg
@@ -10,8 +10,8 @@
 
 namespace narrows {
 
-// The portable name of a tensor; "" for one that the table does not know. `dense`: an FFN's matrices are
-// those of a dense layer.
+// The portable name of a tensor; "" for one that the table does not know. `dense`: an FFN's
+// matrices are those of a dense layer.
 std::string portable_name(const std::string& hugging_face_name);
 
 }  // namespace narrows

@@ -37,13 +37,23 @@ class WeightList {
   void begin(const std::string& op, WeightGroup group) { list_.push_back({op, group, 0, {}}); }
   void rows(const std::string& name, std::int64_t n, std::int64_t k, std::int64_t first,
             std::int64_t count) {
-    piece({.name = named(name), .rows = n, .columns = k, .first_row = first, .piece_rows = count,
-           .piece_columns = k, .stride = k});
+    piece({.name = named(name),
+           .rows = n,
+           .columns = k,
+           .first_row = first,
+           .piece_rows = count,
+           .piece_columns = k,
+           .stride = k});
   }
   void columns(const std::string& name, std::int64_t n, std::int64_t k, std::int64_t first,
                std::int64_t count) {
-    piece({.name = named(name), .rows = n, .columns = k, .first_column = first, .piece_rows = n,
-           .piece_columns = count, .stride = count});
+    piece({.name = named(name),
+           .rows = n,
+           .columns = k,
+           .first_column = first,
+           .piece_rows = n,
+           .piece_columns = count,
+           .stride = count});
   }
   // Space behind the last piece.
   void pad(std::int64_t count) { list_.back().count += count; }

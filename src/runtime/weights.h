@@ -1,8 +1,8 @@
-// Which weights a rank holds of a block, and how they lie in memory. A weight belongs to one op of the
-// block's graph and is stored as that op reads it: gate and up in one matrix, a rank's experts one after
-// the other, shards cut by tensor and expert parallelism. Its pieces say where in the whole model's tensors,
-// by their Hugging Face names, every part of it belongs: initialisation, checkpoints and comparisons
-// between layouts go by pieces.
+// Which weights a rank holds of a block, and how they lie in memory. A weight belongs to one op of
+// the block's graph and is stored as that op reads it: gate and up in one matrix, a rank's experts
+// one after the other, shards cut by tensor and expert parallelism. Its pieces say where in the
+// whole model's tensors, by their Hugging Face names, every part of it belongs: initialisation,
+// checkpoints and comparisons between layouts go by pieces.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace narrows {
 
-// A rectangle of a whole tensor (rows, columns; a vector has one row), and where it lies in the rank's
-// memory: element (r, c) of the rectangle at offset + r * stride + c.
+// A rectangle of a whole tensor (rows, columns; a vector has one row), and where it lies in the
+// rank's memory: element (r, c) of the rectangle at offset + r * stride + c.
 struct WeightPiece {
   std::string name;  // "model.layers.3.self_attn.o_proj.weight"
   std::int64_t rows = 1;
@@ -30,8 +30,9 @@ struct WeightPiece {
   bool vector = false;  // has one dimension in the model: not decayed
 };
 
-// Over whom the gradient is summed: the replicas that hold the same shard; those and the tensor-parallel
-// ranks, which see different tokens or heads of what they all hold; or the replicas of an expert.
+// Over whom the gradient is summed: the replicas that hold the same shard; those and the
+// tensor-parallel ranks, which see different tokens or heads of what they all hold; or the replicas
+// of an expert.
 enum class WeightGroup { Replicas, Stage, Experts };
 
 struct Weight {
@@ -49,8 +50,8 @@ struct WeightShard {
   bool sequence_parallel = false;
 };
 
-// The weights of a block of layer `layer` (of no account for embedding and head), in the order of the
-// block's ops.
+// The weights of a block of layer `layer` (of no account for embedding and head), in the order of
+// the block's ops.
 std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model,
                                const WeightShard& shard);
 
