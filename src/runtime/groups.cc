@@ -25,40 +25,40 @@ class Cutter {
   Communicator& world_;
 };
 
-// Those of `members` whose place differs from this rank's by a multiple of `step`, or that are in
-// its run of `step`.
-std::vector<int> run_of(const std::vector<int>& members, int rank, int step) {
-  const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
-  const auto first = members.begin() + place / step * step;
-  return {first, first + step};
+// All ranks of `rank`'s stage, in the stage's own order: tensor-parallel neighbours together.
+std::vector<int> stage_members(const Grid& grid, const Strategy& s, int rank) {
+  std::vector<int> members;
+  Coordinates at = grid.coordinates(rank);
+  for (at.dp = 0; at.dp < s.dp; ++at.dp) {
+    for (at.cp = 0; at.cp < s.cp; ++at.cp) {
+      for (at.tp = 0; at.tp < s.tp; ++at.tp) members.push_back(grid.rank_of(at));
+    }
+  }
+  return members;
 }
-std::vector<int> every(const std::vector<int>& members, int rank, int step) {
-  const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
+
+// Those for which `same` holds of their place and this rank's.
+template <typename Same>
+std::vector<int> those(const std::vector<int>& members, int rank, const Same& same) {
+  const auto mine = std::find(members.begin(), members.end(), rank) - members.begin();
   std::vector<int> found;
-  for (std::size_t i = static_cast<std::size_t>(place % step); i < members.size();
-       i += static_cast<std::size_t>(step)) {
-    found.push_back(members[i]);
+  for (std::ptrdiff_t i = 0; i < std::ssize(members); ++i) {
+    if (same(i, mine)) found.push_back(members[static_cast<std::size_t>(i)]);
   }
   return found;
 }
 
-struct Members {
-  std::vector<int> replicas, stage, experts;
-};
-Members members_of(const Grid& grid, const Strategy& s, int rank) {
-  Members m;
-  Coordinates at = grid.coordinates(rank);
-  const int tp = at.tp;
-  for (at.dp = 0; at.dp < s.dp; ++at.dp) {
-    for (at.cp = 0; at.cp < s.cp; ++at.cp) {
-      for (at.tp = 0; at.tp < s.tp; ++at.tp) {
-        m.stage.push_back(grid.rank_of(at));
-        if (at.tp == tp) m.replicas.push_back(m.stage.back());
-      }
-    }
-  }
-  m.experts = grid.members(Axis::Edp, rank);
-  return m;
+// Places in a list that is shared out in runs of `size`: in the same run, or with the same share.
+auto in_run(int size) {
+  return [size](std::ptrdiff_t a, std::ptrdiff_t b) { return a / size == b / size; };
+}
+auto with_share(int size) {
+  return [size](std::ptrdiff_t a, std::ptrdiff_t b) { return a % size == b % size; };
+}
+
+// Whether the embedding's rank holds the head too.
+bool ends_meet(const Strategy& s) {
+  return stage_of(s, 0, chunks_per_rank(s) - 1) == stages_of(s) - 1;
 }
 
 }  // namespace
@@ -75,26 +75,30 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   g.cp = TRY(cutter.cut(grid.members(Axis::Cp, rank), plan.comm.cp));
   g.ep = TRY(cutter.cut(grid.members(Axis::Ep, rank), plan.comm.ep));
   g.etp = TRY(cutter.cut(grid.members(Axis::Etp, rank)));
-  const Members m = members_of(grid, s, rank);
-  g.replicas = TRY(cutter.cut(m.replicas, plan.comm.dp));
-  g.stage = TRY(cutter.cut(m.stage, plan.comm.dp));
-  g.experts = TRY(cutter.cut(m.experts, plan.comm.dp));
+  const std::vector<int> stage = stage_members(grid, s, rank);
+  const std::vector<int> replicas = those(stage, rank, with_share(s.tp));
+  const std::vector<int> experts = grid.members(Axis::Edp, rank);
   const int expert_shard = grid.expert_shard();
-  const std::vector<int> shard = run_of(m.replicas, rank, s.dp_shard);
-  g.shard = TRY(cutter.cut(shard, plan.comm.dp));
-  g.expert_shard = TRY(cutter.cut(run_of(m.experts, rank, expert_shard), plan.comm.dp));
-  g.replicas_across = TRY(cutter.cut(every(m.replicas, rank, s.dp_shard), plan.comm.dp));
-  g.experts_across = TRY(cutter.cut(every(m.experts, rank, expert_shard), plan.comm.dp));
+  const std::string& dp = plan.comm.dp;
+  g.shard = TRY(cutter.cut(those(replicas, rank, in_run(s.dp_shard)), dp));
+  g.expert_shard = TRY(cutter.cut(those(experts, rank, in_run(expert_shard)), dp));
+  g.replicas_across = TRY(cutter.cut(those(replicas, rank, with_share(s.dp_shard)), dp));
+  g.experts_across = TRY(cutter.cut(those(experts, rank, with_share(expert_shard)), dp));
+  const auto same_share = [&](std::ptrdiff_t a, std::ptrdiff_t b) {
+    return a / s.tp % s.dp_shard == b / s.tp % s.dp_shard;
+  };
+  g.stage_across = TRY(cutter.cut(those(stage, rank, same_share), dp));
+
   Coordinates at = grid.coordinates(rank);
+  const bool end = at.pp == 0 || at.pp == s.pp - 1;
   at.pp = s.pp - 1 - at.pp;
   const int opposite = grid.rank_of(at);
+  const std::vector<int> alone = {rank};
   const std::vector<int> pair = {std::min(rank, opposite), std::max(rank, opposite)};
   const bool mirrored = is_mirrored(s.schedule) && opposite != rank;
-  g.mirror = TRY(cutter.cut(mirrored ? pair : std::vector<int>{rank}));
-  const bool end = at.pp == 0 || at.pp == s.pp - 1;
-  const bool tied =
-      plan.model.tied_embeddings && end && opposite != rank && !mirrored && chunks_per_rank(s) != 2;
-  g.ends = TRY(cutter.cut(tied ? pair : std::vector<int>{rank}));
+  g.mirror = TRY(cutter.cut(mirrored ? pair : alone));
+  const bool tied = plan.model.tied_embeddings && end && !mirrored && !ends_meet(s);
+  g.ends = TRY(cutter.cut(tied && opposite != rank ? pair : alone));
   return g;
 }
 

@@ -17,11 +17,9 @@ using Group = std::unique_ptr<Communicator>;
 struct Groups {
   Communicator* world = nullptr;  // borrows; null where the plan has one rank
   Group tp, cp, ep, etp;
-  // Who holds the same weights (see WeightGroup), and among them the ranks that share out the
-  // optimiser's state.
-  Group replicas, stage, experts;
+  // The ranks that share out a weight's state (ZeRO), and those that hold the same share: together
+  // all that hold the weight (see WeightGroup).
   Group shard, expert_shard;
-  // The ranks of `replicas`, `stage` and `experts` with the same place in their shard group.
   Group replicas_across, stage_across, experts_across;
   Group mirror;  // DualPipe: the rank with the same stages
   Group ends;    // of a tied model: the rank at the pipeline's other end

@@ -78,7 +78,7 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
 
 // Key assembly of the MLA rope op, whose operands are queries and the up-projected latent; the
 // rotated part stands behind the latent that was projected.
-kernels::KeyAssembly assembly_of(const OpSite& site, const Op& op) {
+kernels::KeyAssembly assembly_of(const OpSite& site) {
   const AttentionSpec& a = site.rank.model().attention;
   return {.shared_stride = a.kv_lora + a.qk_rope,
           .rows = std::ssize(site.batch.positions),
@@ -124,7 +124,7 @@ void rope(const OpSite& site, int index) {
     std::copy_n(in.data(), in.count(), out.data());
     return rotate(site, out.data(), false);
   }
-  kernels::KeyAssembly keys = assembly_of(site, op);
+  kernels::KeyAssembly keys = assembly_of(site);
   keys.kv = site.value(op.inputs[1]).data();
   keys.shared = site.value(latent_of(site, op)).data() + site.rank.model().attention.kv_lora;
   keys.key = out.data();
@@ -146,7 +146,7 @@ void rope_input_grad(const OpSite& site, int index) {
   ASSERT(dlatent.fresh);
   std::fill_n(dlatent.storage.data(), dlatent.storage.count(), 0.0f);
   site.rank.backend.run(kernels::KeyAssemblyGrad{
-      .forward = assembly_of(site, op),
+      .forward = assembly_of(site),
       .dkey = dout.data(),
       .dkv = site.grad(op.inputs[1]).data(),
       .dshared = dlatent.storage.data() + site.rank.model().attention.kv_lora});
