@@ -18,7 +18,7 @@ struct Operation {
   Reduction how = Reduction::Sum;
   const void* in = nullptr;
   void* out = nullptr;
-  Program program;
+  CommProgram program;
   // Called at the end of the program; may install another (and its buffers) and returns whether it
   // did. For verbs whose second half depends on what the first brought.
   std::function<bool(Operation&)> then;

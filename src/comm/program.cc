@@ -41,7 +41,7 @@ bool is_ring(const Site& site) {
 }
 
 // Every member gets all contributions and sums them in order of rank.
-Program one_exchange_all_reduce(const Site& site, std::int64_t count) {
+CommProgram one_exchange_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Region data{Space::Out, 0, count};
   std::vector<Region> from;
@@ -58,7 +58,7 @@ Program one_exchange_all_reduce(const Site& site, std::int64_t count) {
   return build.finish();
 }
 
-Program direct_all_reduce(const Site& site, std::int64_t count) {
+CommProgram direct_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Pieces out = Pieces::equal(Space::Out, count, site.size);
   for (int i = 1; i < site.size; ++i) build.send(after(site, i), out[after(site, i)]);
@@ -71,7 +71,7 @@ Program direct_all_reduce(const Site& site, std::int64_t count) {
   return build.finish();
 }
 
-Program direct_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram direct_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
   const Pieces in(Space::In, counts);
   const Region own{Space::Out, 0, in[site.rank].count};
@@ -81,7 +81,7 @@ Program direct_reduce_scatter(const Site& site, std::span<const std::int64_t> co
   return build.finish();
 }
 
-Program direct_all_gather(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram direct_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
   const Pieces out(Space::Out, counts);
   const Region own{Space::In, 0, out[site.rank].count};
@@ -93,7 +93,7 @@ Program direct_all_gather(const Site& site, std::span<const std::int64_t> counts
   return build.finish();
 }
 
-Program direct_all_to_all(const Site& site, const Pieces& in, const Pieces& out) {
+CommProgram direct_all_to_all(const Site& site, const Pieces& in, const Pieces& out) {
   ProgramBuilder build;
   build.copy(in[site.rank], out[site.rank]);
   for (int i = 1; i < site.size; ++i) {
@@ -103,7 +103,7 @@ Program direct_all_to_all(const Site& site, const Pieces& in, const Pieces& out)
   return build.finish();
 }
 
-Program direct_broadcast(const Site& site, int root, std::int64_t count) {
+CommProgram direct_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
   const Region data{Space::Out, 0, count};
   if (site.rank != root) build.receive(root, data);
@@ -149,7 +149,7 @@ Hierarchy hierarchy_of(std::span<const int> members, int per_node) {
   return h;
 }
 
-Program all_reduce_program(const Site& site, std::int64_t count, std::size_t bytes_each) {
+CommProgram all_reduce_program(const Site& site, std::int64_t count, std::size_t bytes_each) {
   if (site.size == 1) return {};
   if (is_ring(site)) return ring_all_reduce(site, count);
   if (site.algorithm == Algorithm::Tree) return tree_all_reduce(site, count);
@@ -159,20 +159,20 @@ Program all_reduce_program(const Site& site, std::int64_t count, std::size_t byt
                                     : direct_all_reduce(site, count);
 }
 
-Program reduce_scatter_program(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram reduce_scatter_program(const Site& site, std::span<const std::int64_t> counts) {
   if (is_ring(site)) return ring_reduce_scatter(site, counts);
   if (has_levels(site)) return hierarchical_reduce_scatter(site, counts);
   return direct_reduce_scatter(site, counts);
 }
 
-Program all_gather_program(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram all_gather_program(const Site& site, std::span<const std::int64_t> counts) {
   if (is_ring(site)) return ring_all_gather(site, counts);
   if (has_levels(site)) return hierarchical_all_gather(site, counts);
   return direct_all_gather(site, counts);
 }
 
-Program all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
-                           std::span<const std::int64_t> received) {
+CommProgram all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
+                               std::span<const std::int64_t> received) {
   const Pieces in(Space::In, sent);
   const Pieces out(Space::Out, received);
   return is_ring(site) ? ring_all_to_all(site, in, out) : direct_all_to_all(site, in, out);
@@ -182,7 +182,7 @@ bool is_two_hop(const Site& site) {
   return site.algorithm == Algorithm::TwoHop && has_levels(site);
 }
 
-Program broadcast_program(const Site& site, int root, std::int64_t count) {
+CommProgram broadcast_program(const Site& site, int root, std::int64_t count) {
   if (is_ring(site)) return ring_broadcast(site, root, count);
   if (site.algorithm == Algorithm::Tree) return tree_broadcast(site, root, count);
   if (has_levels(site)) return hierarchical_broadcast(site, root, count);
@@ -190,7 +190,7 @@ Program broadcast_program(const Site& site, int root, std::int64_t count) {
 }
 
 // Dissemination (hensgen1988): after round k every rank knows of 2^(k+1) others.
-Program barrier_program(const Site& site) {
+CommProgram barrier_program(const Site& site) {
   ProgramBuilder build;
   for (int step = 1; step < site.size; step *= 2) {
     build.signal(after(site, step));

@@ -49,7 +49,7 @@ struct Step {
   friend bool operator==(const Step&, const Step&) = default;
 };
 
-struct Program {
+struct CommProgram {
   std::vector<Step> steps;
   std::vector<std::size_t> rounds;  // where each ends in `steps`
   std::int64_t scratch = 0;         // elements
@@ -74,14 +74,14 @@ struct Site {
 };
 
 // The verbs of communicator.h. Pieces lie one after another, `counts` elements each.
-Program all_reduce_program(const Site& site, std::int64_t count, std::size_t bytes_each);
-Program reduce_scatter_program(const Site& site, std::span<const std::int64_t> counts);
-Program all_gather_program(const Site& site, std::span<const std::int64_t> counts);
-Program all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
-                           std::span<const std::int64_t> received);
+CommProgram all_reduce_program(const Site& site, std::int64_t count, std::size_t bytes_each);
+CommProgram reduce_scatter_program(const Site& site, std::span<const std::int64_t> counts);
+CommProgram all_gather_program(const Site& site, std::span<const std::int64_t> counts);
+CommProgram all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
+                               std::span<const std::int64_t> received);
 // TwoHop over even nodes, which all_to_all_program does not do: two_hop.h.
 bool is_two_hop(const Site& site);
-Program broadcast_program(const Site& site, int root, std::int64_t count);
-Program barrier_program(const Site& site);
+CommProgram broadcast_program(const Site& site, int root, std::int64_t count);
+CommProgram barrier_program(const Site& site);
 
 }  // namespace narrows

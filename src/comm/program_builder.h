@@ -1,4 +1,4 @@
-// Writes a Program step by step; for program_*.cc.
+// Writes a CommProgram step by step; for program_*.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -60,7 +60,7 @@ class ProgramBuilder {
     program_.scratch += count;
     return {Space::Scratch, program_.scratch - count, count};
   }
-  Program finish() {
+  CommProgram finish() {
     end_round();
     return std::move(program_);
   }
@@ -76,22 +76,22 @@ class ProgramBuilder {
     program_.steps.push_back(step);
   }
 
-  Program program_;
+  CommProgram program_;
 };
 
 inline Region in_space(Region region, Space space) { return {space, region.offset, region.count}; }
 
 // Programs of one algorithm; program.cc chooses.
-Program ring_all_reduce(const Site& site, std::int64_t count);
-Program ring_reduce_scatter(const Site& site, std::span<const std::int64_t> counts);
-Program ring_all_gather(const Site& site, std::span<const std::int64_t> counts);
-Program ring_all_to_all(const Site& site, const Pieces& in, const Pieces& out);
-Program ring_broadcast(const Site& site, int root, std::int64_t count);
-Program tree_all_reduce(const Site& site, std::int64_t count);
-Program tree_broadcast(const Site& site, int root, std::int64_t count);
-Program hierarchical_all_reduce(const Site& site, std::int64_t count);
-Program hierarchical_reduce_scatter(const Site& site, std::span<const std::int64_t> counts);
-Program hierarchical_all_gather(const Site& site, std::span<const std::int64_t> counts);
-Program hierarchical_broadcast(const Site& site, int root, std::int64_t count);
+CommProgram ring_all_reduce(const Site& site, std::int64_t count);
+CommProgram ring_reduce_scatter(const Site& site, std::span<const std::int64_t> counts);
+CommProgram ring_all_gather(const Site& site, std::span<const std::int64_t> counts);
+CommProgram ring_all_to_all(const Site& site, const Pieces& in, const Pieces& out);
+CommProgram ring_broadcast(const Site& site, int root, std::int64_t count);
+CommProgram tree_all_reduce(const Site& site, std::int64_t count);
+CommProgram tree_broadcast(const Site& site, int root, std::int64_t count);
+CommProgram hierarchical_all_reduce(const Site& site, std::int64_t count);
+CommProgram hierarchical_reduce_scatter(const Site& site, std::span<const std::int64_t> counts);
+CommProgram hierarchical_all_gather(const Site& site, std::span<const std::int64_t> counts);
+CommProgram hierarchical_broadcast(const Site& site, int root, std::int64_t count);
 
 }  // namespace narrows

@@ -29,7 +29,7 @@ struct Place {
 }  // namespace
 
 // Reduce-scatter within the node, all-reduce of the share over the column, all-gather within.
-Program hierarchical_all_reduce(const Site& site, std::int64_t count) {
+CommProgram hierarchical_all_reduce(const Site& site, std::int64_t count) {
   const Place at(site);
   ProgramBuilder build;
   const Pieces share = Pieces::equal(Space::Out, count, at.locals());
@@ -63,7 +63,7 @@ Program hierarchical_all_reduce(const Site& site, std::int64_t count) {
 }
 
 // Within the node each rank sums what the node has for its column; then over the column.
-Program hierarchical_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram hierarchical_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   const Place at(site);
   ProgramBuilder build;
   const Pieces in(Space::In, counts);
@@ -86,7 +86,7 @@ Program hierarchical_reduce_scatter(const Site& site, std::span<const std::int64
 }
 
 // Over the column first, so that each piece crosses between two nodes once; then within the node.
-Program hierarchical_all_gather(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram hierarchical_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   const Place at(site);
   ProgramBuilder build;
   const Pieces out(Space::Out, counts);
@@ -108,7 +108,7 @@ Program hierarchical_all_gather(const Site& site, std::span<const std::int64_t> 
 }
 
 // The root sends to its column, and everyone of the column to the mates.
-Program hierarchical_broadcast(const Site& site, int root, std::int64_t count) {
+CommProgram hierarchical_broadcast(const Site& site, int root, std::int64_t count) {
   const Place at(site);
   const Region data{Space::Out, 0, count};
   const std::size_t from = static_cast<std::size_t>(root);

@@ -30,7 +30,7 @@ void all_gather_rounds(ProgramBuilder& build, const Ring& ring, const Pieces& da
 
 }  // namespace
 
-Program ring_all_reduce(const Site& site, std::int64_t count) {
+CommProgram ring_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Ring ring{site.rank, site.size};
   const Pieces data = Pieces::equal(Space::Out, count, site.size);
@@ -39,7 +39,7 @@ Program ring_all_reduce(const Site& site, std::int64_t count) {
   return build.finish();
 }
 
-Program ring_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram ring_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
   const Pieces data(Space::In, counts);
   reduce_scatter_rounds(build, {site.rank, site.size}, data);
@@ -47,7 +47,7 @@ Program ring_reduce_scatter(const Site& site, std::span<const std::int64_t> coun
   return build.finish();
 }
 
-Program ring_all_gather(const Site& site, std::span<const std::int64_t> counts) {
+CommProgram ring_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
   const Pieces data(Space::Out, counts);
   build.copy({Space::In, 0, data[site.rank].count}, data[site.rank]);
@@ -55,7 +55,7 @@ Program ring_all_gather(const Site& site, std::span<const std::int64_t> counts) 
   return build.finish();
 }
 
-Program ring_all_to_all(const Site& site, const Pieces& in, const Pieces& out) {
+CommProgram ring_all_to_all(const Site& site, const Pieces& in, const Pieces& out) {
   ProgramBuilder build;
   build.copy(in[site.rank], out[site.rank]);
   for (int k = 1; k < site.size; ++k) {
@@ -69,7 +69,7 @@ Program ring_all_to_all(const Site& site, const Pieces& in, const Pieces& out) {
 }
 
 // A chain from the root, in pieces, so that all links carry at once.
-Program ring_broadcast(const Site& site, int root, std::int64_t count) {
+CommProgram ring_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
   const Ring ring{site.rank, site.size};
   const Pieces data = Pieces::equal(Space::Out, count, site.size);

@@ -36,7 +36,7 @@ void broadcast_rounds(ProgramBuilder& build, const Tree& tree, Region data) {
 
 }  // namespace
 
-Program tree_all_reduce(const Site& site, std::int64_t count) {
+CommProgram tree_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Tree tree{site.rank, site.size, 0};
   reduce_rounds(build, tree, {Space::Out, 0, count});
@@ -44,7 +44,7 @@ Program tree_all_reduce(const Site& site, std::int64_t count) {
   return build.finish();
 }
 
-Program tree_broadcast(const Site& site, int root, std::int64_t count) {
+CommProgram tree_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
   const Tree tree{(site.rank - root + site.size) % site.size, site.size, root};
   broadcast_rounds(build, tree, {Space::Out, 0, count});

@@ -37,8 +37,8 @@ TEST_CASE("links: an option sets bandwidth and latency of a level by name") {
   std::vector<LinkLevel> levels = {{"nvlink", 8, {}, {}}, {"roce", 16, {}, {}}};
   REQUIRE(emulate_link("nvlink=200GB/s,3us", levels));
   REQUIRE(emulate_link("roce=5 us", levels));
-  CHECK(levels == std::vector<LinkLevel>{{"nvlink", 8, 200 * GB / sec, 3 * us},
-                                         {"roce", 16, {}, 5 * us}});
+  CHECK(levels ==
+        std::vector<LinkLevel>{{"nvlink", 8, 200 * GB / sec, 3 * us}, {"roce", 16, {}, 5 * us}});
   CHECK(emulate_link("ib=1GB/s", levels).error().message ==
         "expected a level of the cluster's links (nvlink, roce), found \"ib\"");
   CHECK(emulate_link("nvlink", levels).error().message ==
