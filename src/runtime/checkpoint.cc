@@ -19,7 +19,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kStep = "step-";
 constexpr std::string_view kWriting = ".writing-";
 constexpr std::int64_t kBlock = std::int64_t{4} << 20;  // bytes under one checksum
-constexpr std::size_t kLongestState = std::size_t{1} << 30;
 
 std::string folder_of(std::int64_t step) { return fmt::format("step-{:010}", step); }
 
@@ -223,7 +222,7 @@ Status check_own_sum(const Json& root, const std::string& path) {
 
 Result<StateFile> read_state(const std::string& checkpoint) {
   const std::string path = checkpoint + "/state.json";
-  const Json root = TRY(parse_json(TRY(read_file(path, kLongestState)), path));
+  const Json root = TRY(read_json(path));
   if (!root.is_object() || root.find("narrows_checkpoint") == nullptr) {
     return invalid(path + ": expected a checkpoint's state, found something else");
   }
@@ -408,7 +407,7 @@ Status load_weights(const std::string& path, std::span<const TensorPart> parts) 
     names = {"model.safetensors"};
     const std::string index = path + "/model.safetensors.index.json";
     if (fs::exists(index, error)) {
-      const Json root = TRY(parse_json(TRY(read_file(index)), index));
+      const Json root = TRY(read_json(index));
       const Json* const map = root.is_object() ? root.find("weight_map") : nullptr;
       if (map == nullptr || !map->is_object()) {
         return invalid(index + ": expected a weight_map, found none");
