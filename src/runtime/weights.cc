@@ -79,7 +79,7 @@ class WeightList {
 // What every tensor-parallel rank holds whole, outside the region where ranks see parts: only under
 // sequence parallelism are its gradients parts.
 WeightGroup outside(const WeightList& list) {
-  return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Replicas;
+  return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Copies;
 }
 
 void mla(WeightList& list) {
