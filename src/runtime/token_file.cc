@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/token_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
-#include "base/file.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "runtime/byte_file.h"
 #include "runtime/portable.h"
 #include "runtime/token_index.h"
 
@@ -21,66 +16,13 @@ namespace {
 
 constexpr std::string_view kPortable = "portable:";
 
-class OpenFile {
- public:
-  static Result<OpenFile> open(const std::string& path) {
-    OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.fd_ < 0) {
-      const std::string reason = std::strerror(errno);
-      return errno == ENOENT ? Result<OpenFile>(not_found(path + ": no such file"))
-                             : io_error(fmt::format("{}: cannot open: {}", path, reason));
-    }
-    struct stat info {};
-    if (::fstat(file.fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
-      return invalid(fmt::format("{}: expected a file of text or tokens, found {}", path,
-                                 S_ISDIR(info.st_mode) ? "a folder" : "something else"));
-    }
-    file.size_ = info.st_size;
-    return file;
-  }
-  OpenFile() = default;
-  OpenFile(OpenFile&& other) noexcept { *this = std::move(other); }
-  OpenFile& operator=(OpenFile&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    std::swap(size_, other.size_);
-    return *this;
-  }
-  ~OpenFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
-  std::int64_t size() const { return size_; }
-  // All of `out`, from byte `at`.
-  Status read(std::int64_t at, std::span<std::byte> out, const std::string& name) const {
-    while (!out.empty()) {
-      const ssize_t got = ::pread(fd_, out.data(), out.size(), at);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return io_error(fmt::format("{}: cannot read: {}", name, std::strerror(errno)));
-      if (got == 0) {
-        return io_error(
-            fmt::format("{}: expected {} more bytes at {}, found the file's end: it "
-                        "has been shortened",
-                        name, out.size(), at));
-      }
-      out = out.subspan(static_cast<std::size_t>(got));
-      at += got;
-    }
-    return {};
-  }
-
- private:
-  explicit OpenFile(int fd) : fd_(fd) {}
-  int fd_ = -1;
-  std::int64_t size_ = 0;
-};
-
 }  // namespace
 
 struct TokenSource::Stream {
   DataOptions options;
   bool is_portable = false;
   std::uint64_t portable_seed = 0;
-  OpenFile file;
+  ByteFile file;
   TokenIndex index;
   std::int64_t samples = 0;
 
@@ -92,7 +34,7 @@ Status TokenSource::Stream::read_run(const TokenRun& run, std::int64_t skip,
                                      std::span<std::int32_t> out) const {
   const int width = bytes_of(index.type);
   std::vector<std::byte> raw(out.size() * static_cast<std::size_t>(width));
-  TRY(file.read(run.byte + skip * width, raw, options.source));
+  TRY(file.read(run.byte + skip * width, raw));
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::int64_t token = decode(index.type, &raw[i * static_cast<std::size_t>(width)]);
     if (token < 0 || token >= options.vocabulary) {
@@ -142,10 +84,10 @@ Result<TokenSource> TokenSource::open(const DataOptions& options) {
     return TokenSource(std::move(stream));
   }
   stream->options.source = data_path(options.source);
-  stream->file = TRY(OpenFile::open(stream->options.source));
+  stream->file = TRY(ByteFile::open(stream->options.source));
   std::vector<std::byte> head(
       static_cast<std::size_t>(std::min<std::int64_t>(stream->file.size(), kTokenHeaderBytes)));
-  TRY(stream->file.read(0, head, stream->options.source));
+  TRY(stream->file.read(0, head));
   stream->index = TRY(index_tokens(stream->options.source, head, stream->file.size()));
   if (stream->index.is_text && options.vocabulary < 256) {
     return invalid(fmt::format("{}: text needs a vocabulary of 256 bytes, the model has {}",

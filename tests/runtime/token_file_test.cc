@@ -175,8 +175,7 @@ TEST_CASE("data: a file that contradicts itself is refused in one sentence") {
   CHECK(refusal(options_of(folder.file("c.bin"))) ==
         folder.file("c.idx") + ": expected Megatron's index (\"MMIDIDX\"), found something else");
   CHECK(refusal(options_of(folder.file("none"))) == folder.file("none") + ": no such file");
-  CHECK(refusal(options_of(folder.path())) ==
-        folder.path() + ": expected a file of text or tokens, found a folder");
+  CHECK(refusal(options_of(folder.path())) == folder.path() + ": expected a file, found a folder");
   CHECK(refusal(options_of("portable:x")) ==
         "expected portable:SEED with a whole number, found \"portable:x\"");
 }
