@@ -28,13 +28,15 @@ double square(const float* x, std::int64_t count) {
 
 }  // namespace
 
+NARROWS_VECTORISED
 void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row) {
   for (std::int64_t r = first_row; r < last_row; ++r) {
     float* to = op.to + r * op.columns;
     if (op.index[r] < 0) {
       std::fill_n(to, op.columns, 0.0f);
     } else {
-      std::copy_n(op.from + op.index[r] * op.columns, op.columns, to);
+      const float* from = op.from + op.index[r] * op.columns;
+      for (std::int64_t c = 0; c < op.columns; ++c) to[c] = op.scale * from[c];
     }
   }
 }

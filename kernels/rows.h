@@ -7,13 +7,14 @@
 
 namespace narrows::kernels {
 
-// to[i] = from[index[i]]; an index below 0 gives zeros.
+// to[i] = scale from[index[i]]; an index below 0 gives zeros.
 struct PickRows {
   const float* from = nullptr;
   const std::int32_t* index = nullptr;
   float* to = nullptr;
   std::int64_t rows = 0;  // of `to`
   std::int64_t columns = 0;
+  float scale = 1;
 };
 void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -127,7 +127,9 @@ Status run_weight_grad(const OpSite& site, int index) {
 
 // The gradient of an op's results is used up once the op has run, unless W or the stream needs it.
 void drop_used_grads(const OpSite& site, int index) {
-  for (const TensorId id : ops::op_at(site, index).outputs) {
+  const Op& op = ops::op_at(site, index);
+  if (op.outputs == op.inputs) return;  // in place
+  for (const TensorId id : op.outputs) {
     const std::size_t i = static_cast<std::size_t>(id);
     if (site.block.grad_alias[i] != kNoTensor || site.block.grad_kept[i]) continue;
     if (id != site.block.graph.output) site.run.grad[i].release();

@@ -14,6 +14,8 @@ const char* name_of(WeightGroup group) {
   switch (group) {
     case WeightGroup::Replicas:
       return "replicas";
+    case WeightGroup::Copies:
+      return "copies";
     case WeightGroup::Stage:
       return "stage";
     case WeightGroup::Experts:
@@ -56,6 +58,7 @@ Communicator* Buckets::across(const Bucket& bucket) const {
   const Groups& g = rank_.groups;
   switch (bucket.group) {
     case WeightGroup::Replicas:
+    case WeightGroup::Copies:
       return g.replicas_across.get();
     case WeightGroup::Stage:
       return g.stage_across.get();
@@ -120,6 +123,7 @@ void Buckets::allocate(Bucket& bucket) {
   const Groups& g = rank_.groups;
   bucket.holders =
       size_of(across(bucket)) * size_of(g.mirror.get()) * (bucket.tied ? size_of(g.ends.get()) : 1);
+  if (bucket.group == WeightGroup::Copies) bucket.holders *= rank_.strategy().tp;
   const std::int64_t share = bucket.last - bucket.first;
   bucket.value.assign(at(zero < 3 ? bucket.count : share), 0);
   bucket.gradient.assign(at(zero < 2 ? bucket.count : share), 0);

@@ -78,7 +78,7 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   const std::vector<int> stage = stage_members(grid, s, rank);
   const std::vector<int> replicas = those(stage, rank, with_share(s.tp));
   const std::vector<int> experts = grid.members(Axis::Edp, rank);
-  const int expert_shard = grid.expert_shard();
+  const int expert_shard = s.zero > 0 ? grid.expert_shard() : 1;
   const std::string& dp = plan.comm.dp;
   g.shard = TRY(cutter.cut(those(replicas, rank, in_run(s.dp_shard)), dp));
   g.expert_shard = TRY(cutter.cut(those(experts, rank, in_run(expert_shard)), dp));

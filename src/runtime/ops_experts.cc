@@ -31,6 +31,14 @@ kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
           .columns = x.columns() / 2};
 }
 
+// Without sequence parallelism the tensor-parallel ranks send the same tokens. Each then stands for
+// its share of their gradient, as it does of the shared experts': the sums over ranks are whole
+// again.
+float share_of_gradient(const OpSite& site) {
+  const Strategy& s = site.rank.strategy();
+  return s.sequence_parallel ? 1.0f : 1.0f / static_cast<float>(s.tp);
+}
+
 // The tensor in which the router left its choice.
 TensorId chosen_of(const OpSite& site) {
   for (const Op& op : site.block.graph.forward) {
@@ -169,7 +177,8 @@ void permute_input_grad(const OpSite& site, int index) {
   } else {
     const OpSite::Target to = site.grad_target(op.inputs.front(), x.copies());
     site.rank.backend.run(kernels::PickRows{from.data(), x.copy_row.data(), to.storage.data(),
-                                            to.storage.rows(), to.storage.columns()});
+                                            to.storage.rows(), to.storage.columns(),
+                                            share_of_gradient(site)});
   }
 }
 

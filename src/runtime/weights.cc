@@ -79,7 +79,7 @@ class WeightList {
 // What every tensor-parallel rank holds whole, outside the region where ranks see parts: only under
 // sequence parallelism are its gradients parts.
 WeightGroup outside(const WeightList& list) {
-  return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Replicas;
+  return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Copies;
 }
 
 void mla(WeightList& list) {
@@ -154,7 +154,8 @@ void moe(WeightList& list) {
   const MoeSpec& moe = *list.model().moe;
   list.vector("post-attention norm", "post_attention_layernorm", list.model().hidden,
               outside(list));
-  list.whole("router", "mlp.gate", moe.experts, list.model().hidden, outside(list));
+  // Its gradient is a part on every rank: of the tokens, or a share of each (ops_experts.cc).
+  list.whole("router", "mlp.gate", moe.experts, list.model().hidden, WeightGroup::Stage);
   experts(list);
   if (moe.shared_ffn > 0) ffn(list, "shared", "mlp.shared_experts.", moe.shared_ffn);
 }

@@ -30,10 +30,10 @@ struct WeightPiece {
   bool vector = false;  // has one dimension in the model: not decayed
 };
 
-// Over whom the gradient is summed: the replicas that hold the same shard; those and the
-// tensor-parallel ranks, which see different tokens or heads of what they all hold; or the replicas
-// of an expert.
-enum class WeightGroup { Replicas, Stage, Experts };
+// Over whom the gradient is summed: the replicas that hold the same shard; the same, where the
+// tensor-parallel ranks hold copies whose gradients are equal already; replicas and tensor-parallel
+// ranks, which see different tokens or heads of what they all hold; or the replicas of an expert.
+enum class WeightGroup { Replicas, Copies, Stage, Experts };
 
 struct Weight {
   std::string op;  // the graph op that reads it
