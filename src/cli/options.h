@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cli/train_options.h"
 #include "plan/training.h"
 #include "planner/search.h"
 
@@ -110,7 +111,7 @@ struct Words {
 struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ValidateOptions, ListOptions, ShowOptions>;
+                             DiffOptions, ValidateOptions, ListOptions, ShowOptions, TrainOptions>;
 
 struct Invocation {
   CommonOptions common;
