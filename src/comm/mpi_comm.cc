@@ -64,7 +64,7 @@ struct MpiWorld::State {
   std::vector<std::int64_t> heard_ns;  // by rank
   std::optional<Error> failure;
   int first_to_fail = std::numeric_limits<int>::max();  // the lowest of those that found it
-  Progress progress;                                    // last: its thread uses what stands above
+  CommProgress progress;                                // last: its thread uses what stands above
 };
 
 // A beat that finds no buffer is as good as one that is late: these are small and sent eagerly.
@@ -360,6 +360,13 @@ bool MpiWorld::is_launched() {
     if (std::getenv(name) != nullptr) return true;
   }
   return false;
+}
+
+int MpiWorld::launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+  }
+  return 0;
 }
 
 }  // namespace narrows
