@@ -91,7 +91,7 @@ class Differentiator {
       add_once(kept, id);
       return true;
     }
-    const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
+    const std::size_t index = static_cast<std::size_t>(index_of(*producer));
     if (again_[index]) return false;
     again_[index] = true;
     for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
@@ -116,8 +116,12 @@ class Differentiator {
     const TensorId shard = gather->inputs.front();
     if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
     graph_.weight_grad.push_back(*gather);
+    graph_.weight_grad.back().forward = index_of(*gather);
     graph_.weight_grad.back().direction = Direction::WeightGrad;
     return true;
+  }
+  int index_of(const Op& forward) const {
+    return static_cast<int>(&forward - graph_.forward.data());
   }
   void keep_only_input() {
     for (const TensorId id : graph_.kept_for_weight) add_once(graph_.handed_to_weight, id);
@@ -130,6 +134,7 @@ class Differentiator {
       if (!again_[i]) continue;
       graph_.recompute.push_back(graph_.forward[i]);
       graph_.recompute.back().recomputed = true;
+      graph_.recompute.back().forward = static_cast<int>(i);
     }
   }
 
@@ -195,6 +200,7 @@ class Differentiator {
   void push(const Op& forward, Direction direction, Bytes traffic) {
     Op op = forward;
     op.direction = direction;
+    op.forward = index_of(forward);
     op.traffic = traffic;
     std::swap(op.inputs, op.outputs);
     (direction == Direction::WeightGrad ? graph_.weight_grad : graph_.input_grad)
@@ -276,6 +282,7 @@ class Differentiator {
   void derive_collective(const Op& op) {
     Op mirror = op;
     mirror.direction = Direction::InputGrad;
+    mirror.forward = index_of(op);
     std::swap(mirror.inputs, mirror.outputs);
     switch (op.collective.what) {
       case CollectiveKind::AllGather:
