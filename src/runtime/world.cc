@@ -100,7 +100,7 @@ WorldEnd run_process(const WorldOptions& options, const RankWork& work) {
   const bool leads = world->rank() == 0;
   // All processes see the same numbers, so that all end here or none.
   const Status fits = check_job(options, world->size());
-  if (!fits) return {fits, leads, false};
+  if (!fits) return {fits, leads, true};
   Status status;
   {
     const std::unique_ptr<Communicator> comm = world->communicator();
