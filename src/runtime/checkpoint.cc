@@ -398,6 +398,11 @@ Result<TrainingState> load_checkpoint(const std::string& path, const TrainingSta
   return file.state;
 }
 
+Result<TrainingState> newest_state(const std::string& path) {
+  const std::string folder = TRY(newest(path));
+  return TRY(read_state(folder)).state;
+}
+
 Status load_weights(const std::string& path, std::span<const TensorPart> parts) {
   std::error_code error;
   std::string folder;

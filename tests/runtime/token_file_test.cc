@@ -92,6 +92,7 @@ TEST_CASE("data: portable:SEED is the portable stream of step and row") {
   fill(PortableRow{11, 2, 1, 256}, expected);
   CHECK(sample(source, 2, 1) == expected);
   CHECK(source.samples() == 0);
+  CHECK(TokenSource::open(options_of("portable:0")));
 }
 
 TEST_CASE("data: a text file is its bytes") {
