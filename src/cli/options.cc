@@ -14,16 +14,10 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
-<<<<<<< HEAD
-                                  "validate", "import",   "list",    "show"};
-constexpr const char* kNotBuilt[] = {"profile", "train",     "tune",   "sweep",
-                                     "recipe",  "calibrate", "report", "export"};
-=======
-                                  "validate", "list",     "show",    "train"};
-constexpr const char* kNotBuilt[] = {"profile",   "tune",   "sweep",  "recipe",
-                                     "calibrate", "report", "export", "import"};
->>>>>>> comm
+constexpr const char* kBuilt[] = {"plan",   "simulate", "compare", "diff", "validate",
+                                  "import", "list",     "show",    "train"};
+constexpr const char* kNotBuilt[] = {"profile",   "tune",   "sweep", "recipe",
+                                     "calibrate", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
