@@ -187,9 +187,9 @@ TEST_CASE("gradients: router, the choice of experts held fast") {
     for (const bool normalise : {false, true}) {
       Vector logits = random_vector(kRows * kExperts, random);
       // Far enough apart that a step does not change who is chosen.
-      for (std::size_t i = 0; i < logits.size(); ++i)
-        logits[i] = 0.05f * std::round(20 * logits[i]);
-      for (std::size_t i = 0; i < logits.size(); ++i) logits[i] += 0.3f * static_cast<float>(i % 8);
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        logits[i] = 0.1f * logits[i] + 0.25f * static_cast<float>(3 * i % kExperts);
+      }
       Vector chosen(kRows * 3 * kTop);
       const Vector dweights = random_vector(kRows * kTop, random);
       Router op{.logits = logits.data(),
