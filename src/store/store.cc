@@ -242,20 +242,26 @@ Result<Added> Store::add_store(const Store& other) {
   while (TRY(origins.step())) {
     const std::int64_t machine = TRY(machine_id(machine_at(origins, 0)));
     const auto origin = TRY(new_origin(origin_at(origins, 6), machine));
+    if (!origin) {
+      Statement count =
+          TRY(other.database_->prepare("SELECT count(*) FROM measurement WHERE origin=?"));
+      count.bind(1, origins.integer(11));
+      const bool counted = TRY(count.step());
+      added.known += counted ? count.integer(0) : 0;
+      continue;
+    }
     rows.bind(1, origins.integer(11));
     while (TRY(rows.step())) {
       // Read, so that a broken store cannot spread.
       const AnyOp op = TRY(op_at(rows, other.database_->name()));
       const bool link = std::holds_alternative<LinkMeasurement>(op);
-      ++(!origin ? added.known : link ? added.links : added.kernels);
-      if (!origin) continue;
+      ++(link ? added.links : added.kernels);
       into.bind(1, *origin);
       for (int column = 0; column < 4; ++column) into.bind(column + 2, rows.text(column));
       for (int column = 4; column < 7; ++column) into.bind(column + 2, rows.number(column));
       TRY(into.bind(9, rows.integer(7)).bind(10, rows.text(8)).run());
     }
     rows.reset();
-    if (!origin) continue;
     lefts.bind(1, origins.integer(11));
     while (TRY(lefts.step())) {
       unread.bind(1, *origin).bind(2, lefts.text(0)).bind(3, lefts.integer(1));
