@@ -57,7 +57,7 @@ void add_plan(CLI::App& app, Raw& raw) {
   plan->add_option("--objective", raw.objective, "time, cost or energy");
   plan->add_option("--top", raw.top, "how many alternatives to show (5)");
   plan->add_option("--time-limit", raw.time_limit, "seconds of search");
-  plan->add_option("--db", raw.job.db, "store of measurements (not built yet)");
+  plan->add_option("--db", raw.job.db, "store whose measurements come before the published ones");
   plan->add_option("--out", raw.out, "write the plan file");
 }
 
@@ -146,8 +146,8 @@ Status read_option(Target& target, const OptionText& from,
 Result<std::int64_t> count_of(const OptionText& from) { return positive_count(from); }
 
 Result<JobOptions> job_of(const RawJob& raw) {
-  if (!raw.db.empty()) return unsupported("--db: the store of measurements is not built yet");
   JobOptions job;
+  if (!raw.db.empty()) job.db = raw.db;
   job.model = raw.model;
   job.cluster = raw.cluster;
   TRY(read_option(job.gpus, {"--gpus", raw.gpus}, positive_int));

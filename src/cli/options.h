@@ -51,6 +51,7 @@ struct JobOptions {
   std::optional<Routing> routing;
   std::optional<PricePerTime> price;
   std::vector<Setting> settings;
+  std::optional<std::string> db;  // a store whose rows come before the published ones
 };
 
 struct PlanOptions {

@@ -6,7 +6,6 @@
 #include "cli/explain.h"
 #include "cli/progress.h"
 #include "cost/kernel_time.h"
-#include "measurement/kernel_tables.h"
 
 namespace narrows {
 namespace {
@@ -71,7 +70,7 @@ Error with_pins(const Error& error, const Pins& pins) {
 
 Result<SearchedJob> search_job(const LoadedJob& loaded, const SearchLimits& limits,
                                const CommonOptions& common, const Console& console) {
-  const KernelTables tables = TRY(KernelTables::published());
+  const KernelTables tables = TRY(kernel_tables(loaded));
   const KernelTimes kernels(tables, loaded.cluster.chip, loaded.software.kernel_generation);
   Progress progress(console, common.quiet);
   SearchOptions options;
