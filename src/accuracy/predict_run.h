@@ -25,6 +25,7 @@ struct RunPrediction {
   Bytes memory;  // of the fullest rank
   Strategy strategy;
   std::string software;                                    // the profile
+  bool moe = false;                                        // the model has experts
   std::vector<std::pair<std::string, Seconds>> breakdown;  // parts of `step` on the critical rank
   std::vector<std::string> assumed;
 };

@@ -33,6 +33,15 @@ struct FitBounds {
   friend bool operator==(const FitBounds&, const FitBounds&) = default;
 };
 
+// How far forecasts of the stack go wrong beyond what their kernels' own errors say: nine in ten
+// measured times lie within this ratio of the forecast, above or below. From runs that no fit had
+// seen; the values here are for a stack of which no run is known.
+struct ForecastSpread {
+  double dense = 1.5;
+  double moe = 1.8;
+  friend bool operator==(const ForecastSpread&, const ForecastSpread&) = default;
+};
+
 struct SoftwareProfile {
   std::string name;    // "hai-llm"
   std::string family;  // the profile at the root of its `like` chain; its own name if it has none
@@ -101,6 +110,8 @@ struct SoftwareProfile {
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like
+
+  ForecastSpread spread;
 
   std::vector<std::string> notes;
   std::map<std::string, std::string> sources;  // field name -> where its value comes from

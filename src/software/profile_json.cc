@@ -263,6 +263,16 @@ struct Reader {
   }
 };
 
+Result<ForecastSpread> read_spread(JsonObject& parent) {
+  constexpr double kMost = 100;
+  JsonObject object = TRY(parent.object("spread"));
+  ForecastSpread spread;
+  spread.dense = TRY(object.number("dense", 1, kMost));
+  spread.moe = TRY(object.number("moe", 1, kMost));
+  TRY(object.finish());
+  return spread;
+}
+
 Status check(const SoftwareProfile& profile, const JsonObject& object) {
   const auto empty = [&](const char* field) {
     return invalid(fmt::format("{}: expected at least one", object.place(field)));
@@ -281,7 +291,75 @@ Status check(const SoftwareProfile& profile, const JsonObject& object) {
   return {};
 }
 
+// One number by name, in SI units: read, and written.
+struct Finder {
+  std::string_view wanted;
+  std::optional<double> found;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, const T& value, Limits...) {
+    if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Seconds> ||
+                  std::is_same_v<T, Bytes>) {
+      if (wanted == name) found = si(value);
+    }
+  }
+};
+
+struct Setter {
+  std::string_view wanted;
+  double value;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, T& field, Limits...) {
+    if (wanted != name) return;
+    if constexpr (std::is_same_v<T, double>) field = value;
+    if constexpr (std::is_same_v<T, Seconds>) field = value * sec;
+    if constexpr (std::is_same_v<T, Bytes>) field = value * byte;
+  }
+};
+
+// Four digits, in the unit that people would use.
+struct Rounder {
+  std::string_view wanted;
+  double value;
+  Json json;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, const T&, Limits...) {
+    if (wanted != name) return;
+    if constexpr (std::is_same_v<T, double>) {
+      json = Json(std::stod(fmt::format("{:.4g}", value)));
+    } else if constexpr (std::is_same_v<T, Seconds>) {
+      const bool large = value >= 0.1, tiny = value < 1e-3;
+      json = Json(large ? fmt::format("{:.4g} s", value)
+                  : tiny ? fmt::format("{:.4g} us", value * 1e6)
+                         : fmt::format("{:.4g} ms", value * 1e3));
+    } else if constexpr (std::is_same_v<T, Bytes>) {
+      json = Json(fmt::format("{:.4g} MB", value / 1e6));
+    }
+  }
+};
+
 }  // namespace
+
+std::optional<double> figure_of(const SoftwareProfile& profile, std::string_view field) {
+  Finder finder{field, std::nullopt};
+  each_field(profile, finder);
+  return finder.found;
+}
+
+void set_figure(SoftwareProfile& profile, std::string_view field, double value) {
+  ASSERT(figure_of(profile, field).has_value());
+  Setter setter{field, value};
+  each_field(profile, setter);
+}
+
+Json rounded_figure(std::string_view field, double value) {
+  Rounder rounder{field, value, {}};
+  const SoftwareProfile any;
+  each_field(any, rounder);
+  return rounder.json;
+}
 
 Json to_json(const SoftwareProfile& profile) {
   Writer writer{Json::object(), profile.sources, profile.fits};
@@ -290,6 +368,10 @@ Json to_json(const SoftwareProfile& profile) {
   writer.json.set("title", profile.title);
   writer.json.set("source", profile.source);
   each_field(profile, writer);
+  Json spread = Json::object();
+  spread.set("dense", profile.spread.dense);
+  spread.set("moe", profile.spread.moe);
+  writer.json.set("spread", std::move(spread));
   Json notes = Json::array();
   for (const std::string& note : profile.notes) notes.push(note);
   writer.json.set("notes", std::move(notes));
@@ -305,6 +387,7 @@ Result<SoftwareProfile> software_from_json(JsonObject& object) {
   Reader reader{object, profile.sources, profile.fits, {}};
   each_field(profile, reader);
   if (!reader.status) return tl::unexpected(reader.status.error());
+  if (object.has("spread")) profile.spread = TRY(read_spread(object));
   const Json* notes = TRY(object.array("notes"));
   for (const Json& note : notes->items()) {
     if (!note.is_string()) {

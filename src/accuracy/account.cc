@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "accuracy/account.h"
+
+#include "accuracy/lookup.h"
+#include "plan/interval.h"
+#include "software/profile_json.h"
+
+namespace narrows {
+namespace {
+
+// Which order the times are shuffled in; any would do.
+constexpr std::uint64_t kShuffle = 1;
+// As predict_run.cc widens the interval of a stack that no profile names.
+constexpr double kUnknownSoftware = 1.5;
+
+using Spreads = std::map<std::string, ForecastSpread>;
+
+ValidatedRun validated_row(const RunRow& row, const RowPrediction& predicted,
+                           const Spreads& spreads) {
+  if (predicted.step <= 0) return validated(*row.run, unsupported(row.unsupported));
+  RunPrediction prediction;
+  prediction.step = predicted.step * sec;
+  const auto found = spreads.find(row.family);
+  const ForecastSpread spread = found == spreads.end() ? ForecastSpread{} : found->second;
+  const double within = interval_ratio(row.moe ? spread.moe : spread.dense,
+                                       predicted.relative_error) *
+                        (row.software_known ? 1 : kUnknownSoftware);
+  prediction.step_low = prediction.step / within;
+  prediction.step_high = within * prediction.step;
+  return validated(*row.run, prediction);
+}
+
+ValidationReport report_of_rows(const RunSet& set, const std::vector<RowPrediction>& predictions,
+                                const std::vector<double>& measured, const Spreads& spreads) {
+  std::vector<ValidatedRun> runs;
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    runs.push_back(validated_row(set.rows()[i], predictions[i], spreads));
+    ValidatedRun& run = runs.back();
+    run.measured = measured[i] * sec;
+    if (run.predicted) run.error = *run.predicted / run.measured - 1;
+  }
+  return report_of(std::move(runs));
+}
+
+// Left out, with intervals that were made without the row's group.
+ValidationReport report_left_out(const RunSet& set, const std::vector<RowPrediction>& left_out) {
+  std::map<std::string, Spreads> spreads;
+  std::vector<ValidatedRun> runs;
+  for (std::size_t i = 0; i < left_out.size(); ++i) {
+    const RunRow& row = set.rows()[i];
+    const std::string& group = row.run->group;
+    if (spreads.count(group) == 0) spreads[group] = spreads_of(set, left_out, group);
+    runs.push_back(validated_row(row, left_out[i], spreads[group]));
+  }
+  return report_of(std::move(runs));
+}
+
+ValidationReport report_of_lookup(const RunSet& set, bool leave_out) {
+  std::vector<RowPrediction> predictions;
+  for (const double step : lookup_steps(set, leave_out)) predictions.push_back({step, 0});
+  return report_of_rows(set, predictions, measured_of(set), {});
+}
+
+std::vector<double> steps_of(const std::vector<RowPrediction>& predictions) {
+  std::vector<double> steps;
+  for (const RowPrediction& p : predictions) steps.push_back(p.step);
+  return steps;
+}
+
+Json to_json(const Ordering& ordering) {
+  Json json = Json::object();
+  json.set("jobs", ordering.jobs);
+  json.set("pairs", ordering.pairs);
+  json.set("right", ordering.right);
+  return json;
+}
+
+Json to_json(const ForecastSpread& spread) {
+  Json json = Json::object();
+  json.set("dense", spread.dense);
+  json.set("moe", spread.moe);
+  return json;
+}
+
+Json summary_json(const ValidationReport& report) { return *to_json(report).find("summary"); }
+
+Json constants_json(const Account& account, bool ranges) {
+  Json families = Json::object();
+  for (const FamilyFit& fit : account.fitted.fits) {
+    Json constants = Json::object();
+    for (const FittedConstant& c : fit.constants) {
+      Json json = to_json(c);
+      if (ranges) {
+        const auto& range = account.fitted.ranges.at(fit.family).at(c.field);
+        json.set("least_left_out", rounded_figure(c.field, range.first));
+        json.set("most_left_out", rounded_figure(c.field, range.second));
+      }
+      constants.set(c.field, std::move(json));
+    }
+    if (!fit.constants.empty()) families.set(fit.family, std::move(constants));
+  }
+  return families;
+}
+
+// One line a run.
+Json runs_json(const Account& account) {
+  Json runs = Json::array();
+  std::vector<bool> fitted(account.in_sample.runs.size());
+  for (const FamilyFit& fit : account.fitted.fits) {
+    for (const std::size_t row : fit.rows) fitted[row] = !fit.constants.empty();
+  }
+  for (std::size_t i = 0; i < account.in_sample.runs.size(); ++i) {
+    const ValidatedRun &run = account.in_sample.runs[i], &left = account.left_out.runs[i];
+    Json json = Json::object();
+    json.set("id", run.id);
+    json.set("group", run.group);
+    json.set("kind", run.facets.at("kind"));
+    json.set("measured", run.measured / sec);
+    const auto seconds = [](const std::optional<Seconds>& t) {
+      return t ? Json(*t / sec) : Json();
+    };
+    json.set("predicted", seconds(run.predicted));
+    json.set("left_out", seconds(left.predicted));
+    json.set("left_out_low", seconds(left.low));
+    json.set("left_out_high", seconds(left.high));
+    json.set("fitted_to", bool{fitted[i]});
+    runs.push(std::move(json));
+  }
+  return runs;
+}
+
+}  // namespace
+
+Account account_of(RunSet& set) {
+  Account account;
+  const std::vector<double> measured = measured_of(set);
+  account.fitted = leave_one_group_out(set, measured);
+  account.spreads = spreads_of(set, account.fitted.left_out);
+  account.in_sample = report_of_rows(set, account.fitted.in_sample, measured, account.spreads);
+  account.left_out = report_left_out(set, account.fitted.left_out);
+  account.lookup_in_sample = report_of_lookup(set, false);
+  account.lookup_left_out = report_of_lookup(set, true);
+  const std::vector<double> exchanged = shuffled(set, kShuffle);
+  const LeaveOut nonsense = leave_one_group_out(set, exchanged);
+  account.shuffled = report_of_rows(set, nonsense.left_out, exchanged, {});
+  account.shuffled_against_true = report_of_rows(set, nonsense.left_out, measured, {});
+  account.ordering = ordering_of(set, steps_of(account.fitted.in_sample));
+  account.ordering_left_out = ordering_of(set, steps_of(account.fitted.left_out));
+  return account;
+}
+
+Json overlay_of(const Account& account) {
+  const Json constants = constants_json(account, false);
+  Json families = Json::object();
+  for (const auto& [family, spread] : account.spreads) {
+    Json json = Json::object();
+    if (const Json* fitted = constants.find(family)) json.set("constants", *fitted);
+    json.set("spread", to_json(spread));
+    families.set(family, std::move(json));
+  }
+  Json overlay = Json::object();
+  overlay.set("about",
+              "Generated by scripts/calibrate from validation/runs.jsonl and the bounds in "
+              "hwprofiles/software; do not edit.");
+  overlay.set("families", std::move(families));
+  return overlay;
+}
+
+Json to_json(const Account& account) {
+  Json json = Json::object();
+  json.set("about", "Generated by scripts/calibrate; docs/accuracy.md is made of it.");
+  json.set("constants", constants_json(account, true));
+  json.set("in_sample", summary_json(account.in_sample));
+  json.set("left_out", summary_json(account.left_out));
+  json.set("lookup_in_sample", summary_json(account.lookup_in_sample));
+  json.set("lookup_left_out", summary_json(account.lookup_left_out));
+  json.set("shuffled", summary_json(account.shuffled));
+  json.set("shuffled_against_true", summary_json(account.shuffled_against_true));
+  json.set("ordering", to_json(account.ordering));
+  json.set("ordering_left_out", to_json(account.ordering_left_out));
+  json.set("runs", runs_json(account));
+  return json;
+}
+
+}  // namespace narrows
