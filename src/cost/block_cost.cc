@@ -133,6 +133,7 @@ Estimate BlockPricer::price_op(const Op& op) const {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.attention_slowdown;
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
   }

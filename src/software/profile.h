@@ -74,6 +74,10 @@ struct SoftwareProfile {
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
   // measurements were taken beside communication: compute_slowdown is in them.
   std::string kernel_generation;
+  // Attention's own generation where it differs: "flash-2" where the stack runs FlashAttention-2 on
+  // a chip that has faster kernels; "" = like the rest.
+  std::string attention_kernels;
+  double attention_slowdown = 1;  // time of the stack's attention over those kernels' time
 
   // Communication kernels' share of the chip while they run.
   Dispatcher dispatcher = Dispatcher::AllToAll;

@@ -53,6 +53,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
   visit("kernel_generation", p.kernel_generation);
+  visit("attention_kernels", p.attention_kernels);
+  visit("attention_slowdown", p.attention_slowdown, 1, 10);
   visit("comm_slowdown", p.comm_slowdown, 1, 100);
   visit("compute_slowdown", p.compute_slowdown, 1, 100);
 
