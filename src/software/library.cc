@@ -40,6 +40,49 @@ std::map<std::string, EmbeddedFile> by_name(const std::vector<EmbeddedFile>& ove
   return files;
 }
 
+constexpr int kLongestChain = 8;
+
+Result<Json> inherited(const Json& own, const std::string& file,
+                       const std::map<std::string, EmbeddedFile>& files, int depth);
+
+// The whole profile that `own` is like.
+Result<Json> parent_of(const Json& own, const std::string& like, const std::string& file,
+                       const std::map<std::string, EmbeddedFile>& files, int depth) {
+  const std::string place = fmt::format("{}:{}: like", file, own.find("like")->line());
+  const auto found = files.find(like);
+  if (found == files.end()) {
+    return invalid(fmt::format("{}: no profile is named \"{}\"", place, like.substr(0, 60)));
+  }
+  if (depth == kLongestChain) {
+    return invalid(
+        fmt::format("{}: expected a chain of at most {} profiles", place, kLongestChain));
+  }
+  const Json root = TRY(parse_json(found->second.content, found->second.path));
+  const Json whole = TRY(inherited(root, found->second.path, files, depth + 1));
+  // Complain about the parent under the parent's name, so that what is wrong later is the file's
+  // own.
+  JsonObject object = TRY(JsonObject::of(whole, found->second.path));
+  TRY(software_from_json(object));
+  return whole;
+}
+
+// `own` with what it inherits, without its "like".
+Result<Json> inherited(const Json& own, const std::string& file,
+                       const std::map<std::string, EmbeddedFile>& files, int depth) {
+  JsonObject object = TRY(JsonObject::of(own, file));
+  if (!object.has("like")) return own;
+  const std::string like = TRY(object.string("like"));
+  Json whole = TRY(parent_of(own, like, file, files, depth));
+  const Json* family = whole.find("family");
+  const std::string root = family == nullptr ? like : family->string();
+  for (const auto& [key, value] : own.members()) {
+    if (key != "like") whole.set(key, value);
+  }
+  whole.set("family", root);
+  whole.set_line(own.line());
+  return whole;
+}
+
 }  // namespace
 
 std::vector<std::string> software_names(const std::vector<EmbeddedFile>& overrides) {
@@ -48,9 +91,11 @@ std::vector<std::string> software_names(const std::vector<EmbeddedFile>& overrid
   return names;
 }
 
-Result<SoftwareProfile> parse_software(std::string_view text, const std::string& file) {
+Result<SoftwareProfile> parse_software(std::string_view text, const std::string& file,
+                                       const std::vector<EmbeddedFile>& overrides) {
   const Json root = TRY(parse_json(text, file));
-  JsonObject object = TRY(JsonObject::of(root, file));
+  const Json whole = TRY(inherited(root, file, by_name(overrides), 0));
+  JsonObject object = TRY(JsonObject::of(whole, file));
   return software_from_json(object);
 }
 
@@ -64,7 +109,8 @@ Result<SoftwareProfile> find_software(std::string_view name,
         "unknown software \"{}\"; {}", name.substr(0, 60),
         near.empty() ? "`narrows list software` names all" : "did you mean \"" + near + "\"?"));
   }
-  SoftwareProfile profile = TRY(parse_software(found->second.content, found->second.path));
+  SoftwareProfile profile =
+      TRY(parse_software(found->second.content, found->second.path, overrides));
   if (profile.name != name) {
     return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"",
                                found->second.path, name, profile.name.substr(0, 60)));
@@ -78,7 +124,7 @@ Result<SoftwareProfile> load_software(const std::string& name_or_path,
       name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".json");
   if (!is_path && name_or_path != "-") return find_software(name_or_path, overrides);
   const std::string text = TRY(read_file(name_or_path));
-  return parse_software(text, name_or_path);
+  return parse_software(text, name_or_path, overrides);
 }
 
 }  // namespace narrows

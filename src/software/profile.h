@@ -1,6 +1,7 @@
 // A training stack as data: what it can run (the search space is cut to that), what it fuses and
 // overlaps, in which formats it keeps its state, and what it costs beside its kernels. Read from
-// hwprofiles/software/*.json; every figure has a source.
+// hwprofiles/software/*.json; every figure has a source. A profile may be `like` another and name
+// only what differs: a release of a stack, or a vendor's recipe for it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,8 +25,17 @@ enum class Dispatcher { DeepEp, AllToAll, AllGather };
 std::string to_string(Dispatcher dispatcher);  // "deepep"
 std::optional<Dispatcher> dispatcher_of(std::string_view name);
 
+// What physics or the stack's code allows a fitted figure to be, set before any fit, in SI units;
+// the figure's source says what the bounds mean.
+struct FitBounds {
+  double low = 0;
+  double high = 0;
+  friend bool operator==(const FitBounds&, const FitBounds&) = default;
+};
+
 struct SoftwareProfile {
-  std::string name;  // "hai-llm"
+  std::string name;    // "hai-llm"
+  std::string family;  // the profile at the root of its `like` chain; its own name if it has none
   std::string title;
   std::string source;  // where its behaviour is documented
 
@@ -98,6 +108,7 @@ struct SoftwareProfile {
 
   std::vector<std::string> notes;
   std::map<std::string, std::string> sources;  // field name -> where its value comes from
+  std::map<std::string, FitBounds> fits;  // field name -> bounds of a figure that may be fitted
 
   friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;
 };

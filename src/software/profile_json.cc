@@ -106,6 +106,22 @@ Json value_json(bool v) { return v; }
 Json value_json(const std::string& v) { return v; }
 Json value_json(int v) { return v; }
 Json value_json(double v) { return v; }
+// Bounds in SI units, written like the value they belong to.
+template <typename T>
+Json fit_json(const T&, const FitBounds& bounds) {
+  Json fit = Json::object();
+  if constexpr (std::is_same_v<T, Seconds>) {
+    fit.set("low", value_json(bounds.low * sec));
+    fit.set("high", value_json(bounds.high * sec));
+  } else if constexpr (std::is_same_v<T, Bytes>) {
+    fit.set("low", value_json(bounds.low * byte));
+    fit.set("high", value_json(bounds.high * byte));
+  } else {
+    fit.set("low", bounds.low);
+    fit.set("high", bounds.high);
+  }
+  return fit;
+}
 template <typename T>
 requires std::is_enum_v<T> Json value_json(T v) { return to_string(v); }
 template <typename T>
@@ -118,12 +134,15 @@ Json value_json(const std::vector<T>& values) {
 struct Writer {
   Json json;
   const std::map<std::string, std::string>& sources;
+  const std::map<std::string, FitBounds>& fits;
 
   template <typename T, typename... Limits>
   void operator()(const char* name, const T& value, Limits...) {
     const auto source = sources.find(name);
     Json figure = Json::object();
     figure.set("value", value_json(value));
+    const auto fit = fits.find(name);
+    if (fit != fits.end()) figure.set("fit", fit_json(value, fit->second));
     figure.set("source", source == sources.end() ? "" : source->second);
     json.set(name, std::move(figure));
   }
@@ -141,16 +160,17 @@ Status read_value(JsonObject& figure, int& out, int least, int most) {
   out = static_cast<int>(TRY(figure.integer("value", least, most)));
   return {};
 }
+Status read_value(JsonObject& figure, double& out, const char* key, double least, double most) {
+  out = TRY(figure.number(key, least, most));
+  return {};
+}
 Status read_value(JsonObject& figure, double& out, double least, double most) {
-  out = TRY(figure.number("value", least, most));
-  return {};
+  return read_value(figure, out, "value", least, most);
 }
-Status read_value(JsonObject& figure, Seconds& out) {
-  out = TRY(figure.quantity<Seconds>("value"));
-  return {};
-}
-Status read_value(JsonObject& figure, Bytes& out) {
-  out = TRY(figure.quantity<Bytes>("value"));
+template <typename Q>
+requires std::is_same_v<Q, Seconds> || std::is_same_v<Q, Bytes> Status
+read_value(JsonObject& figure, Q& out, const char* key = "value") {
+  out = TRY(figure.quantity<Q>(key));
   return {};
 }
 
@@ -193,10 +213,37 @@ Status read_value(JsonObject& figure, std::vector<T>& out) {
   return {};
 }
 
+double si(double v) { return v; }
+double si(Seconds v) { return v / sec; }
+double si(Bytes v) { return v / byte; }
+
+// The bounds of a fit have the value's own form and hold it.
+template <typename T, typename... Limits>
+Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits) {
+  if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Seconds> ||
+                std::is_same_v<T, Bytes>) {
+    JsonObject fit = TRY(figure.object("fit"));
+    T low{};
+    T high{};
+    TRY(read_value(fit, low, "low", limits...));
+    TRY(read_value(fit, high, "high", limits...));
+    if (!(low < high) || value < low || high < value) {
+      return invalid(
+          fmt::format("{}: expected low < high with the value between them", figure.place("fit")));
+    }
+    TRY(fit.finish());
+    return FitBounds{si(low), si(high)};
+  } else {
+    return invalid(
+        fmt::format("{}: only a number, a time or a size can be fitted", figure.place("fit")));
+  }
+}
+
 // Stops at the first complaint.
 struct Reader {
   JsonObject& object;
   std::map<std::string, std::string>& sources;
+  std::map<std::string, FitBounds>& fits;
   Status status;
 
   template <typename T, typename... Limits>
@@ -207,6 +254,7 @@ struct Reader {
   Status read(const char* name, T& value, Limits... limits) {
     JsonObject figure = TRY(object.object(name));
     TRY(read_value(figure, value, limits...));
+    if (figure.has("fit")) fits[name] = TRY(read_fit(figure, value, limits...));
     const std::string source = TRY(figure.string("source"));
     if (source.empty()) {
       return invalid(fmt::format("{}: expected where the value comes from, found \"\"",
@@ -238,8 +286,9 @@ Status check(const SoftwareProfile& profile, const JsonObject& object) {
 }  // namespace
 
 Json to_json(const SoftwareProfile& profile) {
-  Writer writer{Json::object(), profile.sources};
+  Writer writer{Json::object(), profile.sources, profile.fits};
   writer.json.set("name", profile.name);
+  if (profile.family != profile.name) writer.json.set("family", profile.family);
   writer.json.set("title", profile.title);
   writer.json.set("source", profile.source);
   each_field(profile, writer);
@@ -252,9 +301,10 @@ Json to_json(const SoftwareProfile& profile) {
 Result<SoftwareProfile> software_from_json(JsonObject& object) {
   SoftwareProfile profile;
   profile.name = TRY(object.string("name"));
+  profile.family = TRY(object.string_or("family", profile.name));
   profile.title = TRY(object.string("title"));
   profile.source = TRY(object.string("source"));
-  Reader reader{object, profile.sources, {}};
+  Reader reader{object, profile.sources, profile.fits, {}};
   each_field(profile, reader);
   if (!reader.status) return tl::unexpected(reader.status.error());
   const Json* notes = TRY(object.array("notes"));

@@ -1,6 +1,9 @@
 // A software profile as hwprofiles/software/*.json and plan files write it. Every field but the
-// name, title, source and notes is {"value": …, "source": "…"}; all fields must be there, nothing
-// else may. Times and sizes are text with a unit.
+// name, family, title, source and notes is {"value": …, "source": "…"}; all fields must be there,
+// nothing else may. Times and sizes are text with a unit. A number, time or size that a fit may set
+// carries its bounds too, written like the value: {"value": 0.8, "fit": {"low": 0.5, "high": 1},
+// "source": "…"}. What `"like"` means is the library's business (software/library.h): here a
+// profile is complete.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
