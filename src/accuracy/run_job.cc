@@ -27,7 +27,7 @@ constexpr Alias kAliases[] = {
     {"nemo", "megatron-core"},
     {"dgxc", "megatron-core"},
     {"nanotron", "megatron-core"},
-    {"zero-bubble", "megatron-core"},
+    {"zero-bubble", "zero-bubble"},
     {"fsdp-llm-foundry", "fsdp"},
     {"llm-foundry", "fsdp"},
     {"torchtitan", "fsdp"},
