@@ -27,7 +27,7 @@ constexpr Alias kAliases[] = {
     {"nemo", "megatron-core"},
     {"dgxc", "megatron-core"},
     {"nanotron", "nanotron"},
-    {"zero-bubble", "megatron-core"},
+    {"zero-bubble", "zero-bubble"},
     {"fsdp-llm-foundry", "llm-foundry"},
     {"llm-foundry", "llm-foundry"},
     {"torchtitan", "torchtitan"},
