@@ -20,10 +20,11 @@ RunPredictor::RunPredictor(const ProfileLibrary& library, const KernelTables& ta
     : tables_(tables), jobs_(library, std::move(overrides)) {}
 
 const KernelTimes& RunPredictor::kernels_of(const RunJob& job) {
-  const auto key = std::pair(job.cluster.chip.name, job.software.kernel_generation);
+  const auto key = std::tuple(job.cluster.chip.name, job.software.kernel_generation,
+                              job.software.attention_kernels);
   auto found = kernels_.find(key);
   if (found == kernels_.end()) {
-    found = kernels_.emplace(key, KernelTimes(tables_, job.cluster.chip, key.second)).first;
+    found = kernels_.emplace(key, KernelTimes(tables_, job.cluster.chip, job.software)).first;
   }
   return found->second;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -49,7 +50,8 @@ class RunPredictor {
 
   const KernelTables& tables_;
   RunJobs jobs_;
-  std::map<std::pair<std::string, std::string>, KernelTimes> kernels_;  // chip, generation
+  // By chip, kernel generation and attention's own.
+  std::map<std::tuple<std::string, std::string, std::string>, KernelTimes> kernels_;
   std::map<std::array<int, 4>, GroupCounts> groups_;  // experts, top_k, groups, top_groups
 };
 

@@ -26,12 +26,15 @@ constexpr Alias kAliases[] = {
     {"megatron-bridge", "megatron-core"},
     {"nemo", "megatron-core"},
     {"dgxc", "megatron-core"},
-    {"nanotron", "megatron-core"},
-    {"zero-bubble", "megatron-core"},
-    {"fsdp-llm-foundry", "fsdp"},
-    {"llm-foundry", "fsdp"},
-    {"torchtitan", "fsdp"},
-    {"xtuner", "fsdp"},
+    {"nanotron", "nanotron"},
+    {"zero-bubble", "zero-bubble"},
+    {"fsdp-llm-foundry", "llm-foundry"},
+    {"llm-foundry", "llm-foundry"},
+    {"torchtitan", "torchtitan"},
+    {"fms-fsdp", "fms-fsdp"},
+    {"xtuner", "deepspeed"},
+    {"deepspeed", "deepspeed"},
+    {"deepspeed-megatron", "deepspeed-2021"},
     {"fsdp", "fsdp"},
     {"narrows", "narrows"},
 };
@@ -87,6 +90,13 @@ Status check_complete(const Run& run) {
   return {};
 }
 
+// torchtitan's switches change what its kernels are, and what hides.
+std::string variant_of(const std::string& profile, const Run& run) {
+  if (profile != "torchtitan") return profile;
+  if (!run.layout.compiled) return "torchtitan-eager";
+  return run.layout.tp_overlap.value_or(false) ? "torchtitan-async-tp" : profile;
+}
+
 }  // namespace
 
 SoftwareFamily software_family(const Run& run) {
@@ -94,7 +104,7 @@ SoftwareFamily software_family(const Run& run) {
     if (run.software != alias.family) continue;
     const bool early = !run.software_date.empty() && run.software_date < kFusedAttention;
     const bool core = std::string(alias.profile) == "megatron-core";
-    return {core && early ? "megatron-2022" : alias.profile, true};
+    return {core && early ? "megatron-2022" : variant_of(alias.profile, run), true};
   }
   const bool fsdp =
       run.layout.zero == 3 && run.layout.tp.value_or(1) == 1 && run.layout.pp.value_or(1) == 1;

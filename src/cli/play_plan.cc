@@ -78,7 +78,7 @@ Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
   TRY(validate(plan));
   TRY(check_recompute(plan));
   const KernelTables tables = TRY(KernelTables::published());
-  const KernelTimes kernels(tables, plan.cluster.chip, plan.software.kernel_generation);
+  const KernelTimes kernels(tables, plan.cluster.chip, plan.software);
   const Job job{plan.model, plan.cluster, plan.software, plan.training, pins_of(plan.strategy)};
   const GroupCounts counts = routed_groups(plan.model);
   LeafEvaluator leaf(job, kernels, counts);

@@ -42,7 +42,8 @@ PassCost& PassCost::operator+=(const PassCost& other) {
 Fusions fusions_of(const SoftwareProfile& s) {
   return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
           s.fused_attention,         s.fused_permute,         s.fused_loss,
-          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
+          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch,
+          s.fused_projections,       s.selective_by_op};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -133,6 +134,7 @@ Estimate BlockPricer::price_op(const Op& op) const {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.attention_slowdown;
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
   }

@@ -35,6 +35,10 @@ struct Fusions {
   bool grad_accumulation = true;
   bool quantised_activations = false;
   bool quantised_dispatch = false;
+  bool projections = true;  // q, k and v in one matmul, gate and up in another
+  // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
+  // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).
+  bool selective_by_op = false;
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

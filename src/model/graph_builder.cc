@@ -154,6 +154,20 @@ TensorId GraphBuilder::activation_fn(const std::string& name, TensorId x, bool g
   return out;
 }
 
+TensorId GraphBuilder::gate_fn(const std::string& name, TensorId gate, TensorId up) {
+  const Tensor in = at(gate);
+  const TensorId out = activation(name, in.rows, in.columns);
+  Op op;
+  op.kind = OpKind::ActivationFn;
+  op.name = name;
+  op.traffic = (fusions_.activation ? 1 : 2) * (2 * bytes_expected(in) + bytes_expected(at(out)));
+  op.inputs = {gate, up};
+  op.outputs = {out};
+  op.input_grad_needs = {gate, up};
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
 TensorId GraphBuilder::memory_bound(OpKind kind, const std::string& name,
                                     std::initializer_list<TensorId> inputs, TensorId output,
                                     double extra_bytes) {

@@ -79,6 +79,11 @@ struct SoftwareProfile {
   bool fused_permute = true;
   bool fused_loss = true;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
+  bool fused_projections = true;        // q, k and v are one matmul, gate and up another
+
+  // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
+  // instead of the attention core's inner tensors.
+  bool selective_by_op = false;
 
   // What hides under compute: the share in [0, 1].
   double overlap_tp = 0;          // of tensor-parallel collectives
@@ -93,6 +98,10 @@ struct SoftwareProfile {
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
   // measurements were taken beside communication: compute_slowdown is in them.
   std::string kernel_generation;
+  // Attention's own generation where it differs: "flash-2" where the stack runs FlashAttention-2 on
+  // a chip that has faster kernels; "" = like the rest.
+  std::string attention_kernels;
+  double attention_slowdown = 1;  // time of the stack's attention over those kernels' time
 
   // Communication kernels' share of the chip while they run.
   Dispatcher dispatcher = Dispatcher::AllToAll;
@@ -100,6 +109,9 @@ struct SoftwareProfile {
   double comm_slowdown = 1;      // a transfer's time under compute over its time alone, at least 1
   double compute_slowdown =
       1;  // a kernel's time beside a transfer over its time alone on the SMs left, at least 1
+  // The same for the collectives of FSDP and ZeRO-3, which flow under compute all the time.
+  int collective_multiprocessors = 0;
+  double collective_slowdown = 1;
 
   // Cost beside kernels.
   Seconds launch;         // the least time of one kernel, launch included

@@ -40,6 +40,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
+  visit("fused_projections", p.fused_projections);
+  visit("selective_by_op", p.selective_by_op);
 
   visit("overlap_tp", p.overlap_tp, 0, 1);
   visit("overlap_gradients", p.overlap_gradients, 0, 1);
@@ -53,8 +55,12 @@ void each_field(Profile& p, Visitor& visit) {
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
   visit("kernel_generation", p.kernel_generation);
+  visit("attention_kernels", p.attention_kernels);
+  visit("attention_slowdown", p.attention_slowdown, 1, 10);
   visit("comm_slowdown", p.comm_slowdown, 1, 100);
   visit("compute_slowdown", p.compute_slowdown, 1, 100);
+  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
+  visit("collective_slowdown", p.collective_slowdown, 1, 100);
 
   visit("launch", p.launch);
   visit("step_overhead", p.step_overhead);

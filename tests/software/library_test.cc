@@ -110,7 +110,8 @@ TEST_CASE("software: a fit must bound its own value, and only numbers can be fit
 
 TEST_CASE("software: every built-in profile reads, and writes back what was read") {
   const std::vector<std::string> expected = {"fsdp",          "hai-llm",       "megatron-2021",
-                                             "megatron-2022", "megatron-core", "narrows"};
+                                             "megatron-2022", "megatron-core", "narrows",
+                                             "zero-bubble"};
   REQUIRE(software_names() == expected);
   for (const std::string& name : software_names()) {
     INFO(name);
