@@ -42,45 +42,54 @@ std::vector<FitRow> weighted(const RunSet& set, const std::vector<std::size_t>& 
   return weighted;
 }
 
-std::vector<FittedConstant> constants_of(const SoftwareProfile& profile) {
-  std::vector<FittedConstant> constants;
-  for (const auto& [field, bounds] : profile.fits) {
-    FittedConstant constant;
-    constant.field = field;
-    constant.prior = constant.value = *figure_of(profile, field);
-    constant.bounds = bounds;
-    constants.push_back(constant);
+// Of the profiles that the rows have, in the order of their names.
+std::vector<FittedConstant> constants_of(const RunSet& set, const std::vector<std::size_t>& rows) {
+  std::map<FigureName, FittedConstant> constants;
+  std::map<FigureName, std::set<std::string>> groups;
+  for (const std::size_t row : rows) {
+    const SoftwareProfile& profile = set.software_of(row);
+    for (const FigureName& name : figures_to_fit(profile)) {
+      FittedConstant& constant = constants[name];
+      constant.name = name;
+      constant.prior = constant.value = *figure_of(profile, name.field);
+      constant.bounds = profile.fits.at(name.field);
+      ++constant.rows;
+      groups[name].insert(set.rows()[row].run->group);
+      constant.groups = static_cast<int>(groups[name].size());
+    }
   }
-  return constants;
+  std::vector<FittedConstant> list;
+  for (const auto& [name, constant] : constants) list.push_back(constant);
+  return list;
 }
 
 }  // namespace
 
 FamilyFit fit_family(RunSet& set, const FitTask& task) {
   FamilyFit fitted{task.family, rows_to_fit(set, task), {}};
-  fitted.constants = constants_of(set.root_of(task.family));
-  if (fitted.constants.empty() || fitted.rows.empty()) return fitted;
+  fitted.constants = constants_of(set, fitted.rows);
+  if (fitted.constants.empty()) return fitted;
   std::vector<FitParameter> parameters;
-  for (const FittedConstant& c : fitted.constants)
+  std::vector<double> start;
+  for (const FittedConstant& c : fitted.constants) {
     parameters.push_back({c.bounds.low, c.bounds.high, c.prior});
+    const auto found = task.start.find(c.name);
+    start.push_back(found == task.start.end() ? c.prior : found->second);
+  }
   const auto model = [&](const std::vector<double>& values) {
-    FamilyFigures figures;
+    Figures figures;
     for (std::size_t k = 0; k < values.size(); ++k)
-      figures[task.family][fitted.constants[k].field] = values[k];
+      figures[fitted.constants[k].name] = values[k];
     std::vector<double> steps;
     for (const RowPrediction& p : set.predict(fitted.rows, figures)) steps.push_back(p.step);
     return steps;
   };
   const Fit fit = fit_constants(parameters, weighted(set, fitted.rows, task.measured), model, {},
-                                task.start);
-  std::set<std::string> groups;
-  for (const std::size_t row : fitted.rows) groups.insert(set.rows()[row].run->group);
+                                start);
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     FittedConstant& c = fitted.constants[k];
     c.value = std::clamp(rounded(fit.values[k]), c.bounds.low, c.bounds.high);
     c.standard_error = rounded(fit.standard_errors[k]);
-    c.rows = static_cast<int>(fitted.rows.size());
-    c.groups = static_cast<int>(groups.size());
   }
   return fitted;
 }
@@ -98,10 +107,10 @@ std::vector<double> measured_of(const RunSet& set) {
   return measured;
 }
 
-FamilyFigures figures_of(const std::vector<FamilyFit>& fits) {
-  FamilyFigures figures;
+Figures figures_of(const std::vector<FamilyFit>& fits) {
+  Figures figures;
   for (const FamilyFit& fit : fits) {
-    for (const FittedConstant& c : fit.constants) figures[fit.family][c.field] = c.value;
+    for (const FittedConstant& c : fit.constants) figures[c.name] = c.value;
   }
   return figures;
 }
@@ -116,12 +125,17 @@ std::vector<std::string> limits_broken(const std::vector<FamilyFit>& fits) {
     if (constants * kRowsPerConstant > fit.rows.size())
       broken.push_back(fmt::format("{}: {} constants for {} rows, at least {} rows each",
                                    fit.family, constants, fit.rows.size(), kRowsPerConstant));
+    for (const FittedConstant& c : fit.constants) {
+      if (c.rows < kRowsPerConstant)
+        broken.push_back(fmt::format("{}.{}: {} rows, at least {}", c.name.profile, c.name.field,
+                                     c.rows, kRowsPerConstant));
+    }
   }
   return broken;
 }
 
 Json to_json(const FittedConstant& constant) {
-  const auto figure = [&](double value) { return rounded_figure(constant.field, value); };
+  const auto figure = [&](double value) { return rounded_figure(constant.name.field, value); };
   Json json = Json::object();
   json.set("value", figure(constant.value));
   json.set("prior", figure(constant.prior));

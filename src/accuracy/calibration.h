@@ -1,5 +1,5 @@
-// The fitted constants of training stacks: every figure of a family's root profile that carries
-// bounds is fitted to the rows of the family, all at once, by fit.h. Rows of a stack that no profile
+// The fitted constants of training stacks: every figure that carries bounds in a profile of a family
+// is fitted to the rows of the family, all at once, by fit.h. Rows of a stack that no profile
 // names take no part. A group of runs weighs as the square root of its size, so that a sweep of
 // hundreds of rows does not drown the others.
 // SPDX-License-Identifier: Apache-2.0
@@ -18,12 +18,12 @@ inline constexpr int kRowsPerConstant = 30;
 inline constexpr int kMostConstants = 5;
 
 struct FittedConstant {
-  std::string field;
+  FigureName name;
   double value = 0;  // SI units, rounded to four digits; this and what follows
   double prior = 0;  // before the fit
   FitBounds bounds;
   double standard_error = 0;
-  int rows = 0;  // that it was fitted to: those whose profile does not overrule the figure
+  int rows = 0;  // that it was fitted to: those whose profile has the figure
   int groups = 0;
 };
 
@@ -37,7 +37,7 @@ struct FitTask {
   std::string family;
   std::string without;           // a group that is left out; "" = none
   std::vector<double> measured;  // seconds, of every row of the set
-  std::vector<double> start;     // of the constants; empty = at the priors
+  Figures start;                 // where the constants begin, else at the priors
 };
 
 // No constants where the family has no figure with bounds.
@@ -49,7 +49,7 @@ std::vector<FamilyFit> fit_families(RunSet& set);
 // Measured seconds of every row of the set.
 std::vector<double> measured_of(const RunSet& set);
 
-FamilyFigures figures_of(const std::vector<FamilyFit>& fits);
+Figures figures_of(const std::vector<FamilyFit>& fits);
 
 // "megatron-core: 6 constants, at most 5": what breaks the limits above; empty = nothing.
 std::vector<std::string> limits_broken(const std::vector<FamilyFit>& fits);

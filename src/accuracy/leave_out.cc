@@ -17,15 +17,9 @@ constexpr double kCoverage = 0.9;
 constexpr std::size_t kRowsForSpread = 30;
 constexpr std::size_t kGroupsForSpread = 3;
 
-std::vector<double> start_of(const FamilyFit& fit) {
-  std::vector<double> values;
-  for (const FittedConstant& c : fit.constants) values.push_back(c.value);
-  return values;
-}
-
 void note_range(const FamilyFit& fit, LeaveOut& out) {
   for (const FittedConstant& c : fit.constants) {
-    auto& range = out.ranges[fit.family].try_emplace(c.field, c.value, c.value).first->second;
+    auto& range = out.ranges.try_emplace(c.name, c.value, c.value).first->second;
     range = {std::min(range.first, c.value), std::max(range.second, c.value)};
   }
 }
@@ -83,7 +77,7 @@ LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured) {
     std::vector<FamilyFit> fits = out.fits;
     for (FamilyFit& fit : fits) {
       if (seen.count(fit.family) == 0 || fit.constants.empty()) continue;
-      fit = fit_family(set, {fit.family, group, measured, start_of(fit)});
+      fit = fit_family(set, {fit.family, group, measured, figures_of({fit})});
       note_range(fit, out);
     }
     const std::vector<RowPrediction> predicted = set.predict(rows, figures_of(fits));

@@ -17,8 +17,7 @@ struct LeaveOut {
   std::vector<FamilyFit> fits;           // to all rows
   std::vector<RowPrediction> in_sample;  // of every row of the set, with them
   std::vector<RowPrediction> left_out;   // with constants fitted without the row's group
-  // family -> figure -> least and most of the values without one group.
-  std::map<std::string, std::map<std::string, std::pair<double, double>>> ranges;
+  std::map<FigureName, std::pair<double, double>> ranges;  // least and most without one group
 };
 
 // `measured`: seconds of every row (those of the runs, or shuffled ones).

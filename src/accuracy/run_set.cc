@@ -2,12 +2,21 @@
 #include "accuracy/run_set.h"
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
-#include "software/library.h"
 #include "software/profile_json.h"
 
 namespace narrows {
+
+std::vector<FigureName> figures_to_fit(const SoftwareProfile& profile) {
+  std::vector<FigureName> names;
+  for (const auto& [field, bounds] : profile.fits) {
+    const auto owner = profile.fitted_in.find(field);
+    names.push_back({owner == profile.fitted_in.end() ? profile.name : owner->second, field});
+  }
+  return names;
+}
 
 RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
   for (int i = 0; i < std::max(1, inputs.threads); ++i) {
@@ -24,8 +33,6 @@ RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
       row.family = job->software.family;
       row.moe = job->model.moe.has_value();
       row.software_known = job->software_known;
-      const Result<SoftwareProfile> root = find_software(row.family, inputs.overrides);
-      roots_.try_emplace(row.family, root ? *root : job->software);
     } else {
       row.unsupported = job.error().message;
     }
@@ -35,36 +42,30 @@ RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
   }
 }
 
-const SoftwareProfile& RunSet::root_of(const std::string& family) const {
-  const auto found = roots_.find(family);
-  ASSERT(found != roots_.end());
-  return found->second;
-}
-
 std::vector<std::string> RunSet::families() const {
-  std::vector<std::string> names;
-  for (const auto& [family, root] : roots_) names.push_back(family);
-  return names;
+  std::set<std::string> names;
+  for (const RunRow& row : rows_) {
+    if (!row.family.empty()) names.insert(row.family);
+  }
+  return {names.begin(), names.end()};
 }
 
-RowPrediction RunSet::predict_row(std::size_t row, const FamilyFigures& figures,
+RowPrediction RunSet::predict_row(std::size_t row, const Figures& figures,
                                   RunPredictor& predictor) {
   if (!jobs_[row]) return {};
   RunJob& job = *jobs_[row];
-  for (const auto& [field, bounds] : software_[row].fits)
-    set_figure(job.software, field, *figure_of(software_[row], field));
-  const auto found = figures.find(rows_[row].family);
-  if (found != figures.end()) {
-    for (const auto& [field, value] : found->second) {
-      if (software_[row].fits.count(field) > 0) set_figure(job.software, field, value);
-    }
+  for (const FigureName& name : figures_to_fit(software_[row])) {
+    const auto found = figures.find(name);
+    const double value =
+        found == figures.end() ? *figure_of(software_[row], name.field) : found->second;
+    set_figure(job.software, name.field, value);
   }
   const StepPrediction prediction = predictor.simulate(job).prediction;
   return {to_seconds(prediction.step) / sec, prediction.relative_error};
 }
 
 std::vector<RowPrediction> RunSet::predict(const std::vector<std::size_t>& rows,
-                                           const FamilyFigures& figures) {
+                                           const Figures& figures) {
   std::vector<RowPrediction> predictions(rows.size());
   const std::size_t count = predictors_.size();
   const auto work = [&](std::size_t worker) {

@@ -14,8 +14,14 @@
 
 namespace narrows {
 
-// family -> figure -> value in SI units.
-using FamilyFigures = std::map<std::string, std::map<std::string, double>>;
+// A figure that may be fitted: the profile in whose file its bounds stand, and its field. Profiles
+// that are like that one and do not overrule it share its value.
+struct FigureName {
+  std::string profile;
+  std::string field;
+  friend auto operator<=>(const FigureName&, const FigureName&) = default;
+};
+using Figures = std::map<FigureName, double>;  // in SI units
 
 struct RunRow {
   const Run* run = nullptr;  // borrowed
@@ -38,6 +44,9 @@ struct RunInputs {
   int threads = 1;
 };
 
+// The figures of a profile that may be fitted, under their owners' names.
+std::vector<FigureName> figures_to_fit(const SoftwareProfile& profile);
+
 // Borrows the runs. Not thread-safe.
 class RunSet {
  public:
@@ -45,22 +54,21 @@ class RunSet {
   RunSet(const std::vector<Run>& runs, const RunInputs& inputs);
 
   const std::vector<RunRow>& rows() const { return rows_; }
-  // The profile at a family's root, as it was read: the figures that may be fitted, with bounds.
-  const SoftwareProfile& root_of(const std::string& family) const;
+  // The row's profile as it was read; empty where the row is unsupported.
+  const SoftwareProfile& software_of(std::size_t row) const { return software_[row]; }
   // Names of the families, ascending.
   std::vector<std::string> families() const;
   // Of the rows with these indices, in their order. A figure is set wherever the row's profile
   // allows it to be fitted; all others are as the profile says.
   std::vector<RowPrediction> predict(const std::vector<std::size_t>& rows,
-                                     const FamilyFigures& figures);
+                                     const Figures& figures);
 
  private:
-  RowPrediction predict_row(std::size_t row, const FamilyFigures& figures, RunPredictor& predictor);
+  RowPrediction predict_row(std::size_t row, const Figures& figures, RunPredictor& predictor);
 
   std::vector<RunRow> rows_;
   std::vector<std::optional<RunJob>> jobs_;
-  std::vector<SoftwareProfile> software_;         // of each row, as it was read
-  std::map<std::string, SoftwareProfile> roots_;  // by family
+  std::vector<SoftwareProfile> software_;                  // of each row, as it was read
   std::vector<std::unique_ptr<RunPredictor>> predictors_;  // one a thread
 };
 

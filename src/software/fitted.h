@@ -21,8 +21,8 @@ Result<Json> fitted_figures(const std::vector<EmbeddedFile>& overrides);
 // An override that lays nothing over the profiles: figures before any fit.
 EmbeddedFile nothing_fitted();
 
-// A built-in profile's own JSON with what was fitted for its family. InvalidInput if the overlay
-// names a figure that the profile lacks, or one that no bounds allow to be fitted.
+// A built-in profile's own JSON (without what it is like) with what was fitted to the figures whose
+// bounds stand in it; figures without bounds are left alone.
 Result<Json> with_fitted(Json profile, const Json& fitted);
 
 }  // namespace narrows

@@ -51,10 +51,26 @@ Shelf shelf_of(const std::vector<EmbeddedFile>& overrides) {
   return shelf;
 }
 
+// Figures that may be fitted say in whose file their bounds stand.
+void name_owner(Json& own, const std::string& name) {
+  const std::vector<Json::Member> members = own.members();
+  for (const auto& [key, figure] : members) {
+    const Json* fit = figure.is_object() ? figure.find("fit") : nullptr;
+    if (fit == nullptr || !fit->is_object() || fit->find("of") != nullptr) continue;
+    Json bounds = *fit;
+    bounds.set("of", name);
+    Json named = figure;
+    named.set("fit", std::move(bounds));
+    own.set(key, std::move(named));
+  }
+}
+
 // The JSON of the file itself, with what was fitted where it is built in.
 Result<Json> own_json(const std::string& name, const Shelf& shelf) {
   const EmbeddedFile& file = shelf.files.at(name);
   Json own = TRY(parse_json(file.content, file.path));
+  if (!own.is_object()) return own;
+  name_owner(own, name);
   if (shelf.users.count(name) > 0) return own;
   return with_fitted(std::move(own), TRY(fitted_figures(shelf.overrides)));
 }

@@ -127,6 +127,9 @@ struct SoftwareProfile {
 
   std::vector<std::string> notes;
   std::map<std::string, std::string> sources;  // field name -> where its value comes from
+  // Figure -> the profile in whose file its bounds stand: this one, or one that it is like. Empty
+  // for a profile that was not read by name.
+  std::map<std::string, std::string> fitted_in;
   std::map<std::string, FitBounds> fits;  // field name -> bounds of a figure that may be fitted
 
   friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;

@@ -137,17 +137,21 @@ Json value_json(const std::vector<T>& values) {
 
 struct Writer {
   Json json;
-  const std::map<std::string, std::string>& sources;
-  const std::map<std::string, FitBounds>& fits;
+  const SoftwareProfile& profile;
 
   template <typename T, typename... Limits>
   void operator()(const char* name, const T& value, Limits...) {
-    const auto source = sources.find(name);
+    const auto source = profile.sources.find(name);
     Json figure = Json::object();
     figure.set("value", value_json(value));
-    const auto fit = fits.find(name);
-    if (fit != fits.end()) figure.set("fit", fit_json(value, fit->second));
-    figure.set("source", source == sources.end() ? "" : source->second);
+    const auto fit = profile.fits.find(name);
+    if (fit != profile.fits.end()) {
+      Json bounds = fit_json(value, fit->second);
+      const auto owner = profile.fitted_in.find(name);
+      if (owner != profile.fitted_in.end()) bounds.set("of", owner->second);
+      figure.set("fit", std::move(bounds));
+    }
+    figure.set("source", source == profile.sources.end() ? "" : source->second);
     json.set(name, std::move(figure));
   }
 };
@@ -235,6 +239,7 @@ Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits)
       return invalid(
           fmt::format("{}: expected low < high with the value between them", figure.place("fit")));
     }
+    fit.skip("of");
     TRY(fit.finish());
     return FitBounds{si(low), si(high)};
   } else {
@@ -246,8 +251,7 @@ Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits)
 // Stops at the first complaint.
 struct Reader {
   JsonObject& object;
-  std::map<std::string, std::string>& sources;
-  std::map<std::string, FitBounds>& fits;
+  SoftwareProfile& profile;
   Status status;
 
   template <typename T, typename... Limits>
@@ -258,13 +262,17 @@ struct Reader {
   Status read(const char* name, T& value, Limits... limits) {
     JsonObject figure = TRY(object.object(name));
     TRY(read_value(figure, value, limits...));
-    if (figure.has("fit")) fits[name] = TRY(read_fit(figure, value, limits...));
+    if (figure.has("fit")) {
+      profile.fits[name] = TRY(read_fit(figure, value, limits...));
+      JsonObject fit = TRY(figure.object("fit"));
+      if (fit.has("of")) profile.fitted_in[name] = TRY(fit.string("of"));
+    }
     const std::string source = TRY(figure.string("source"));
     if (source.empty()) {
       return invalid(fmt::format("{}: expected where the value comes from, found \"\"",
                                  figure.place("source")));
     }
-    sources[name] = source;
+    profile.sources[name] = source;
     return figure.finish();
   }
 };
@@ -368,7 +376,7 @@ Json rounded_figure(std::string_view field, double value) {
 }
 
 Json to_json(const SoftwareProfile& profile) {
-  Writer writer{Json::object(), profile.sources, profile.fits};
+  Writer writer{Json::object(), profile};
   writer.json.set("name", profile.name);
   if (profile.family != profile.name) writer.json.set("family", profile.family);
   writer.json.set("title", profile.title);
@@ -390,7 +398,7 @@ Result<SoftwareProfile> software_from_json(JsonObject& object) {
   profile.family = TRY(object.string_or("family", profile.name));
   profile.title = TRY(object.string("title"));
   profile.source = TRY(object.string("source"));
-  Reader reader{object, profile.sources, profile.fits, {}};
+  Reader reader{object, profile, {}};
   each_field(profile, reader);
   if (!reader.status) return tl::unexpected(reader.status.error());
   if (object.has("spread")) profile.spread = TRY(read_spread(object));
