@@ -15,6 +15,10 @@
 namespace narrows {
 namespace {
 
+// Of a fit from the priors, and of one that begins near its end.
+constexpr int kIterations = 12;
+constexpr int kIterationsAgain = 4;
+
 double rounded(double value) { return std::stod(fmt::format("{:.4g}", value)); }
 
 std::vector<std::size_t> rows_to_fit(const RunSet& set, const FitTask& task) {
@@ -84,8 +88,11 @@ FamilyFit fit_family(RunSet& set, const FitTask& task) {
     for (const RowPrediction& p : set.predict(fitted.rows, figures)) steps.push_back(p.step);
     return steps;
   };
-  const Fit fit = fit_constants(parameters, weighted(set, fitted.rows, task.measured), model, {},
-                                start);
+  FitOptions options;
+  options.iterations = task.start.empty() ? kIterations : kIterationsAgain;
+  options.look_around = task.start.empty();
+  const Fit fit =
+      fit_constants(parameters, weighted(set, fitted.rows, task.measured), model, options, start);
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     FittedConstant& c = fitted.constants[k];
     c.value = std::clamp(rounded(fit.values[k]), c.bounds.low, c.bounds.high);

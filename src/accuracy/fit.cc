@@ -11,10 +11,13 @@
 namespace narrows {
 namespace {
 
-// A step of a difference, as a share of a parameter's range: large enough to see past the kinks
-// that a max() of two times makes, small enough for a slope.
-constexpr double kDifference = 0.02;
+// Steps of differences, as shares of a parameter's range: at first large enough to see past the
+// kinks and flat stretches that a max() of two times makes, then small enough for a slope.
+constexpr double kWide = 0.1;
+constexpr double kNarrow = 0.02;
+constexpr int kWideIterations = 2;
 constexpr int kHalvings = 5;
+constexpr double kLooks[] = {0.15, 0.05, 0.015};
 
 using Values = std::vector<double>;
 
@@ -84,11 +87,11 @@ class Problem {
   }
 
   // parameter -> row.
-  std::vector<Values> slopes_at(const Values& u, const Values& residuals) const {
+  std::vector<Values> slopes_at(const Values& u, const Values& residuals, double width) const {
     std::vector<Values> slopes;
     for (std::size_t k = 0; k < size(); ++k) {
       Values moved = u;
-      const double step = u[k] + kDifference <= 1 ? kDifference : -kDifference;
+      const double step = u[k] + width <= 1 ? width : -width;
       moved[k] += step;
       slopes.push_back(residuals_at(moved));
       for (std::size_t i = 0; i < residuals.size(); ++i)
@@ -97,8 +100,8 @@ class Problem {
     return slopes;
   }
 
-  NormalEquations equations_at(const Values& u, const Values& residuals) const {
-    const std::vector<Values> slopes = slopes_at(u, residuals);
+  NormalEquations equations_at(const Values& u, const Values& residuals, double width) const {
+    const std::vector<Values> slopes = slopes_at(u, residuals, width);
     const Values prior = priors();
     NormalEquations equations(size());
     for (std::size_t k = 0; k < size(); ++k) {
@@ -149,51 +152,92 @@ double farthest(const Values& a, const Values& b) {
   return most;
 }
 
+// A point and what it leaves.
+struct Place {
+  Values u;
+  Values residuals;
+  double loss = 0;
+};
+
+Place place_at(const Problem& problem, Values u) {
+  Place place{std::move(u), {}, 0};
+  place.residuals = problem.residuals_at(place.u);
+  place.loss = problem.loss(place.u, place.residuals);
+  return place;
+}
+
+// Along the step, halved until it helps; false if it never does.
+bool advance(const Problem& problem, const Values& step, double tolerance, Place& place) {
+  double share = 1;
+  for (int i = 0; i < kHalvings; ++i, share *= 0.5) {
+    Values next = moved(place.u, step, share);
+    if (farthest(place.u, next) < tolerance) return false;
+    Place there = place_at(problem, std::move(next));
+    if (!(there.loss < place.loss)) continue;
+    place = std::move(there);
+    return true;
+  }
+  return false;
+}
+
+// To either side along one parameter after the other; false if nothing is better.
+bool look_around(const Problem& problem, Place& place) {
+  bool better = false;
+  for (std::size_t k = 0; k < problem.size(); ++k) {
+    for (const double look : kLooks) {
+      for (const double side : {look, -look}) {
+        Values step(problem.size());
+        step[k] = side;
+        Place there = place_at(problem, moved(place.u, step, 1));
+        if (!(there.loss < place.loss)) continue;
+        place = std::move(there);
+        better = true;
+      }
+    }
+  }
+  return better;
+}
+
+// Variances of the coordinates, were rows independent: the loss is in units in which `threshold` is
+// a row's noise; what remains says what it is.
+Values variances(const NormalEquations& equations, const std::vector<FitRow>& rows,
+                 const Values& residuals, double threshold) {
+  double spread = 0, weight = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double x = std::min(std::abs(residuals[i]) / threshold, 2.0);
+    spread += rows[i].weight * x * x;
+    weight += rows[i].weight;
+  }
+  Values diagonal = equations.inverse_diagonal();
+  for (double& v : diagonal) v *= weight > 0 ? spread / weight : 0;
+  return diagonal;
+}
+
 }  // namespace
 
 Fit fit_constants(const std::vector<FitParameter>& parameters, const std::vector<FitRow>& rows,
                   const FitModel& model, const FitOptions& options,
                   const std::vector<double>& start) {
   const Problem problem(parameters, rows, model, options);
-  Values u = start.empty() ? problem.priors() : problem.unit_of(start);
-  Values residuals = problem.residuals_at(u);
+  Place place = place_at(problem, start.empty() ? problem.priors() : problem.unit_of(start));
   Fit fit;
   NormalEquations equations(problem.size());
   for (bool settled = parameters.empty(); !settled && fit.iterations < options.iterations;) {
+    const double width = fit.iterations < kWideIterations ? kWide : kNarrow;
     ++fit.iterations;
-    equations = problem.equations_at(u, residuals);
-    const Values step = step_inside(equations, u);
-    const double before = problem.loss(u, residuals);
-    settled = true;
-    double share = 1;
-    for (int i = 0; i < kHalvings; ++i, share *= 0.5) {
-      const Values next = moved(u, step, share);
-      const double distance = farthest(u, next);
-      if (distance < options.tolerance) break;
-      const Values after = problem.residuals_at(next);
-      if (!(problem.loss(next, after) < before)) continue;
-      u = next;
-      residuals = after;
-      settled = false;
-      break;
-    }
+    equations = problem.equations_at(place.u, place.residuals, width);
+    const Values step = step_inside(equations, place.u);
+    settled = !advance(problem, step, options.tolerance, place) &&
+              !(options.look_around && look_around(problem, place));
   }
-  fit.values = problem.values_at(u);
-  // The loss is in units in which `threshold` is a row's noise; what remains says what it is.
-  double spread = 0, weight = 0;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const double x = std::min(std::abs(residuals[i]) / options.threshold, 2.0);
-    spread += rows[i].weight * x * x;
-    weight += rows[i].weight;
-  }
-  const double variance = weight > 0 ? spread / weight : 0;
-  const Values diagonal = equations.inverse_diagonal();
+  fit.values = problem.values_at(place.u);
+  const Values variance = variances(equations, rows, place.residuals, options.threshold);
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     const double range = parameters[k].high - parameters[k].low;
-    fit.standard_errors.push_back(range * std::sqrt(variance * diagonal[k]));
+    fit.standard_errors.push_back(range * std::sqrt(variance[k]));
   }
   for (std::size_t i = 0; i < rows.size(); ++i)
-    fit.predicted.push_back(rows[i].measured * ratio_of(residuals[i]));
+    fit.predicted.push_back(rows[i].measured * ratio_of(place.residuals[i]));
   return fit;
 }
 
