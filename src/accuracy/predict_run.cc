@@ -45,7 +45,10 @@ Candidate RunPredictor::simulate(const RunJob& run) {
 }
 
 Result<RunPrediction> RunPredictor::predict(const Run& run) {
-  const RunJob made = TRY(jobs_.job_of(run));
+  return predict(TRY(jobs_.job_of(run)));
+}
+
+RunPrediction RunPredictor::predict(const RunJob& made) {
   const Candidate candidate = simulate(made);
   const Job job{made.model, made.cluster, made.software, made.training, {}};
   const Forecast forecast = forecast_of(job, candidate, {});

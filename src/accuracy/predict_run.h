@@ -40,6 +40,7 @@ class RunPredictor {
 
   // Unsupported, with the reason: see RunJobs::job_of.
   Result<RunPrediction> predict(const Run& run);
+  RunPrediction predict(const RunJob& job);
   // The prediction with its pipeline, for explanations.
   Candidate simulate(const RunJob& job);
   RunJobs& jobs() { return jobs_; }

@@ -18,6 +18,19 @@ std::vector<FigureName> figures_to_fit(const SoftwareProfile& profile) {
   return names;
 }
 
+namespace {
+
+void loosen(SoftwareProfile& profile, const std::map<std::string, double>& figures) {
+  for (const auto& [field, ratio] : figures) {
+    const std::optional<double> value = figure_of(profile, field);
+    if (!value || *value <= 0) continue;
+    profile.fits[field] = {*value / ratio, *value * ratio};
+    profile.fitted_in[field] = profile.name;
+  }
+}
+
+}  // namespace
+
 RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
   for (int i = 0; i < std::max(1, inputs.threads); ++i) {
     predictors_.push_back(
@@ -28,8 +41,10 @@ RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
     if (!is_scored(run)) continue;
     RunRow row;
     row.run = &run;
-    const Result<RunJob> job = jobs.job_of(run);
+    Result<RunJob> job = jobs.job_of(run);
     if (job) {
+      if (inputs.software) job->software = *inputs.software;
+      loosen(job->software, inputs.loosened);
       row.family = job->software.family;
       row.moe = job->model.moe.has_value();
       row.software_known = job->software_known;
@@ -50,18 +65,27 @@ std::vector<std::string> RunSet::families() const {
   return {names.begin(), names.end()};
 }
 
-RowPrediction RunSet::predict_row(std::size_t row, const Figures& figures,
-                                  RunPredictor& predictor) {
-  if (!jobs_[row]) return {};
-  RunJob& job = *jobs_[row];
+void RunSet::set_figures(std::size_t row, const Figures& figures) {
   for (const FigureName& name : figures_to_fit(software_[row])) {
     const auto found = figures.find(name);
     const double value =
         found == figures.end() ? *figure_of(software_[row], name.field) : found->second;
-    set_figure(job.software, name.field, value);
+    set_figure(jobs_[row]->software, name.field, value);
   }
-  const StepPrediction prediction = predictor.simulate(job).prediction;
+}
+
+RowPrediction RunSet::predict_row(std::size_t row, const Figures& figures,
+                                  RunPredictor& predictor) {
+  if (!jobs_[row]) return {};
+  set_figures(row, figures);
+  const StepPrediction prediction = predictor.simulate(*jobs_[row]).prediction;
   return {to_seconds(prediction.step) / sec, prediction.relative_error};
+}
+
+Result<RunPrediction> RunSet::predict_whole(std::size_t row, const Figures& figures) {
+  if (!jobs_[row]) return unsupported(rows_[row].unsupported);
+  set_figures(row, figures);
+  return predictors_.front()->predict(*jobs_[row]);
 }
 
 std::vector<RowPrediction> RunSet::predict(const std::vector<std::size_t>& rows,

@@ -42,6 +42,12 @@ struct RunInputs {
   const KernelTables& tables;
   std::vector<EmbeddedFile> overrides;  // of software and models
   int threads = 1;
+  // Figures that may be fitted although the profile sets no bounds, with how far either way: 1.5 =
+  // from two thirds of the value to half as much again. A user's own steps may say more than the
+  // published runs.
+  std::map<std::string, double> loosened = {};
+  // Takes the place of the runs' own profiles.
+  std::optional<SoftwareProfile> software = std::nullopt;
 };
 
 // The figures of a profile that may be fitted, under their owners' names.
@@ -62,8 +68,11 @@ class RunSet {
   // allows it to be fitted; all others are as the profile says.
   std::vector<RowPrediction> predict(const std::vector<std::size_t>& rows,
                                      const Figures& figures);
+  // Of one row, with its interval and memory. Unsupported, with the reason.
+  Result<RunPrediction> predict_whole(std::size_t row, const Figures& figures);
 
  private:
+  void set_figures(std::size_t row, const Figures& figures);
   RowPrediction predict_row(std::size_t row, const Figures& figures, RunPredictor& predictor);
 
   std::vector<RunRow> rows_;
