@@ -81,8 +81,8 @@ Json to_json(const Ordering& ordering) {
 
 Json to_json(const ForecastSpread& spread) {
   Json json = Json::object();
-  json.set("dense", std::stod(fmt::format("{:.4g}", spread.dense)));
-  json.set("moe", std::stod(fmt::format("{:.4g}", spread.moe)));
+  json.set("dense", spread.dense);
+  json.set("moe", spread.moe);
   return json;
 }
 
@@ -106,31 +106,20 @@ std::map<std::string, Json> constants_json(const Account& account, bool ranges) 
   return profiles;
 }
 
-// One line a run.
-Json runs_json(const Account& account) {
-  Json runs = Json::array();
-  std::vector<bool> fitted(account.in_sample.runs.size());
-  for (const FamilyFit& fit : account.fitted.fits) {
-    for (const std::size_t row : fit.rows) fitted[row] = !fit.constants.empty();
+double rounded(double value) { return std::stod(fmt::format("{:.4g}", value)); }
+
+// Four digits are enough of any figure that is read.
+Json rounded(const Json& json) {
+  if (json.kind() == Json::Kind::Number) return rounded(json.number());
+  if (json.is_array()) {
+    Json array = Json::array();
+    for (const Json& item : json.items()) array.push(rounded(item));
+    return array;
   }
-  for (std::size_t i = 0; i < account.in_sample.runs.size(); ++i) {
-    const ValidatedRun &run = account.in_sample.runs[i], &left = account.left_out.runs[i];
-    Json json = Json::object();
-    json.set("id", run.id);
-    json.set("group", run.group);
-    json.set("kind", run.facets.at("kind"));
-    json.set("measured", run.measured / sec);
-    const auto seconds = [](const std::optional<Seconds>& t) {
-      return t ? Json(*t / sec) : Json();
-    };
-    json.set("predicted", seconds(run.predicted));
-    json.set("left_out", seconds(left.predicted));
-    json.set("left_out_low", seconds(left.low));
-    json.set("left_out_high", seconds(left.high));
-    json.set("fitted_to", bool{fitted[i]});
-    runs.push(std::move(json));
-  }
-  return runs;
+  if (!json.is_object()) return json;
+  Json object = Json::object();
+  for (const auto& [key, value] : json.members()) object.append(key, rounded(value));
+  return object;
 }
 
 }  // namespace
@@ -158,7 +147,7 @@ Json overlay_of(const Account& account) {
   for (const auto& [profile, constants] : constants_json(account, false))
     profiles.try_emplace(profile, Json::object()).first->second.set("constants", constants);
   for (const auto& [family, spread] : account.spreads)
-    profiles.try_emplace(family, Json::object()).first->second.set("spread", to_json(spread));
+    profiles.try_emplace(family, Json::object()).first->second.set("spread", rounded(to_json(spread)));
   Json all = Json::object();
   for (const auto& [name, json] : profiles) all.set(name, json);
   Json overlay = Json::object();
@@ -184,8 +173,27 @@ Json to_json(const Account& account) {
   json.set("shuffled_against_true", summary_json(account.shuffled_against_true));
   json.set("ordering", to_json(account.ordering));
   json.set("ordering_left_out", to_json(account.ordering_left_out));
-  json.set("runs", runs_json(account));
-  return json;
+  return rounded(json);
+}
+
+std::string runs_csv(const Account& account) {
+  std::vector<std::string> fitted(account.in_sample.runs.size());
+  for (const FamilyFit& fit : account.fitted.fits) {
+    for (const std::size_t row : fit.rows) fitted[row] = fit.constants.empty() ? "" : fit.family;
+  }
+  std::string text =
+      "id,group,kind,fitted_family,measured_s,predicted_s,left_out_s,left_out_low_s,"
+      "left_out_high_s\n";
+  for (std::size_t i = 0; i < fitted.size(); ++i) {
+    const ValidatedRun &run = account.in_sample.runs[i], &left = account.left_out.runs[i];
+    const auto seconds = [](const std::optional<Seconds>& t) {
+      return t ? fmt::format("{:.5g}", *t / sec) : std::string();
+    };
+    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", run.id, run.group, run.facets.at("kind"),
+                        fitted[i], seconds(run.measured), seconds(run.predicted),
+                        seconds(left.predicted), seconds(left.low), seconds(left.high));
+  }
+  return text;
 }
 
 }  // namespace narrows

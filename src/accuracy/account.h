@@ -36,7 +36,9 @@ Account account_of(RunSet& set);
 
 // hwprofiles/fitted/software.json.
 Json overlay_of(const Account& account);
-// validation/accuracy.json: summaries, constants, and a line a run.
+// validation/accuracy.json: summaries and constants.
 Json to_json(const Account& account);
+// validation/accuracy.csv: a line a run, with the family whose constants were fitted to it.
+std::string runs_csv(const Account& account);
 
 }  // namespace narrows

@@ -27,7 +27,10 @@ Result<int> calibrate_published(const CalibrateOptions& options, const CommonOpt
   const std::vector<std::string> broken = limits_broken(account.fitted.fits);
   if (!broken.empty()) return invalid(fmt::format("{}", fmt::join(broken, "; ")));
   TRY(write_file(options.out, overlay_of(account).text() + "\n"));
-  if (options.report) TRY(write_file(*options.report, to_json(account).text() + "\n"));
+  if (options.report) {
+    TRY(write_file(*options.report + ".json", to_json(account).text() + "\n"));
+    TRY(write_file(*options.report + ".csv", runs_csv(account)));
+  }
   console.out << fmt::format(
       "In sample: median of groups {:.1f} %, 90th percentile {:.1f} %; left out: {:.1f} %, "
       "{:.1f} %\n",

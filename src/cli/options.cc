@@ -100,7 +100,7 @@ void add_others(CLI::App& app, Raw& raw) {
   calibrate->add_option("--software", raw.job.software, "where to start, else the steps' own");
   calibrate->add_flag("--published", raw.published,
                       "fit the built-in profiles to the published runs instead");
-  calibrate->add_option("--report", raw.report, "with --published: the account of accuracy");
+  calibrate->add_option("--report", raw.report, "with --published: the account of accuracy, REPORT.json and .csv");
   CLI::App* list = app.add_subcommand("list", "What is built in");
   list->add_option("WHAT", raw.what, "models, clusters, chips, software, schedules or rules")
       ->required();

@@ -98,7 +98,7 @@ struct CalibrateOptions {
   std::string steps;                    // a user's measured steps; "" with `published`
   bool published = false;               // fit the built-in profiles to the published runs
   std::string out;                      // the profile, or the overlay of the built-in ones
-  std::optional<std::string> report;    // with `published`: the account of accuracy
+  std::optional<std::string> report;    // with `published`: the account, without ".json"
   std::optional<std::string> software;  // the profile to start from, else the steps' own
 };
 
