@@ -27,8 +27,7 @@ Forecast forecast_of(const Job& job, const Candidate& candidate, const ForecastO
   Forecast f;
   f.step = to_seconds(p.step);
   const ForecastSpread& spread = job.software.spread;
-  const double within =
-      interval_ratio(job.model.moe ? spread.moe : spread.dense, p.relative_error);
+  const double within = interval_ratio(job.model.moe ? spread.moe : spread.dense, p.relative_error);
   f.step_low = f.step / within;
   f.step_high = within * f.step;
   const double tokens =

@@ -5,8 +5,10 @@
 
 #include <string>
 
+#include "accuracy/few_runs.h"
 #include "accuracy/lookup.h"
 #include "plan/interval.h"
+#include "software/fitted.h"
 #include "software/profile_json.h"
 
 namespace narrows {
@@ -17,6 +19,8 @@ constexpr std::uint64_t kShuffle = 1;
 // As predict_run.cc widens the interval of a stack that no profile names.
 constexpr double kUnknownSoftware = 1.5;
 
+constexpr int kCalibrationRuns = 3;  // of each (group, chip)
+
 using Spreads = std::map<std::string, ForecastSpread>;
 
 ValidatedRun validated_row(const RunRow& row, const RowPrediction& predicted,
@@ -26,9 +30,9 @@ ValidatedRun validated_row(const RunRow& row, const RowPrediction& predicted,
   prediction.step = predicted.step * sec;
   const auto found = spreads.find(row.family);
   const ForecastSpread spread = found == spreads.end() ? ForecastSpread{} : found->second;
-  const double within = interval_ratio(row.moe ? spread.moe : spread.dense,
-                                       predicted.relative_error) *
-                        (row.software_known ? 1 : kUnknownSoftware);
+  const double within =
+      interval_ratio(row.moe ? spread.moe : spread.dense, predicted.relative_error) *
+      (row.software_known ? 1 : kUnknownSoftware);
   prediction.step_low = prediction.step / within;
   prediction.step_high = within * prediction.step;
   return validated(*row.run, prediction);
@@ -124,7 +128,10 @@ Json rounded(const Json& json) {
 
 }  // namespace
 
-Account account_of(RunSet& set) {
+Result<Account> account_of(const std::vector<Run>& runs, const RunInputs& inputs) {
+  RunInputs unfitted = inputs;
+  unfitted.overrides.push_back(nothing_fitted());
+  RunSet set(runs, unfitted);
   Account account;
   const std::vector<double> measured = measured_of(set);
   account.fitted = leave_one_group_out(set, measured);
@@ -139,6 +146,9 @@ Account account_of(RunSet& set) {
   account.shuffled_against_true = report_of_rows(set, nonsense.left_out, measured, {});
   account.ordering = ordering_of(set, steps_of(account.fitted.in_sample));
   account.ordering_left_out = ordering_of(set, steps_of(account.fitted.left_out));
+  RunInputs fitted = inputs;
+  fitted.overrides.push_back(fitted_as(overlay_of(account)));
+  account.calibrated = TRY(validate_calibrated(runs, fitted, kCalibrationRuns));
   return account;
 }
 
@@ -147,7 +157,8 @@ Json overlay_of(const Account& account) {
   for (const auto& [profile, constants] : constants_json(account, false))
     profiles.try_emplace(profile, Json::object()).first->second.set("constants", constants);
   for (const auto& [family, spread] : account.spreads)
-    profiles.try_emplace(family, Json::object()).first->second.set("spread", rounded(to_json(spread)));
+    profiles.try_emplace(family, Json::object())
+        .first->second.set("spread", rounded(to_json(spread)));
   Json all = Json::object();
   for (const auto& [name, json] : profiles) all.set(name, json);
   Json overlay = Json::object();
@@ -167,6 +178,7 @@ Json to_json(const Account& account) {
   json.set("constants", std::move(constants));
   json.set("in_sample", summary_json(account.in_sample));
   json.set("left_out", summary_json(account.left_out));
+  json.set("calibrated", summary_json(account.calibrated));
   json.set("lookup_in_sample", summary_json(account.lookup_in_sample));
   json.set("lookup_left_out", summary_json(account.lookup_left_out));
   json.set("shuffled", summary_json(account.shuffled));

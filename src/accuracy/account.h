@@ -27,12 +27,14 @@ struct Account {
   // and against the true ones.
   ValidationReport shuffled;
   ValidationReport shuffled_against_true;
+  // Profiles as fitted, and then again to three runs of each (group, chip): the others.
+  ValidationReport calibrated;
   Ordering ordering;           // in sample
   Ordering ordering_left_out;  // of predictions of groups left out
 };
 
-// The inputs must read profiles without what was fitted before (nothing_fitted).
-Account account_of(RunSet& set);
+// Whatever was fitted before is not looked at.
+Result<Account> account_of(const std::vector<Run>& runs, const RunInputs& inputs);
 
 // hwprofiles/fitted/software.json.
 Json overlay_of(const Account& account);

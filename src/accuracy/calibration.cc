@@ -82,8 +82,7 @@ FamilyFit fit_family(RunSet& set, const FitTask& task) {
   }
   const auto model = [&](const std::vector<double>& values) {
     Figures figures;
-    for (std::size_t k = 0; k < values.size(); ++k)
-      figures[fitted.constants[k].name] = values[k];
+    for (std::size_t k = 0; k < values.size(); ++k) figures[fitted.constants[k].name] = values[k];
     std::vector<double> steps;
     for (const RowPrediction& p : set.predict(fitted.rows, figures)) steps.push_back(p.step);
     return steps;

@@ -1,7 +1,7 @@
-// The fitted constants of training stacks: every figure that carries bounds in a profile of a family
-// is fitted to the rows of the family, all at once, by fit.h. Rows of a stack that no profile
-// names take no part. A group of runs weighs as the square root of its size, so that a sweep of
-// hundreds of rows does not drown the others.
+// The fitted constants of training stacks: every figure that carries bounds in a profile of a
+// family is fitted to the rows of the family, all at once, by fit.h. Rows of a stack that no
+// profile names take no part. A group of runs weighs as the square root of its size, so that a
+// sweep of hundreds of rows does not drown the others.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -17,8 +17,11 @@ namespace {
 // What differs between two clusters that run one stack: the pace of kernels (clocks, cooling, the
 // release of a library) and what the host costs. Each by how far it may go either way.
 std::map<std::string, double> loosened() {
-  return {{"attention_slowdown", 2}, {"collective_slowdown", 2}, {"host_op", 2},
-          {"matmul_slowdown", 1.6}, {"stream_slowdown", 2}};
+  return {{"attention_slowdown", 2},
+          {"collective_slowdown", 2},
+          {"host_op", 2},
+          {"matmul_slowdown", 1.6},
+          {"stream_slowdown", 2}};
 }
 
 // One standard deviation of the prior as a share of a figure's range, and of a measured step.
@@ -107,17 +110,18 @@ Result<FewRunsFit> fit_to_runs(const std::vector<Run>& runs, const RunInputs& in
   RunSet set(runs, loose);
   const std::vector<std::size_t> rows = supported(set);
   if (rows.empty()) {
-    const std::string why = set.rows().empty() ? "no record has a step time"
-                                               : set.rows().front().unsupported;
+    const std::string why =
+        set.rows().empty() ? "no record has a step time" : set.rows().front().unsupported;
     return invalid(fmt::format("steps: expected at least one that can be predicted: {}", why));
   }
   for (const std::size_t row : rows) {
     const std::string &first = set.software_of(rows.front()).name,
                       &other = set.software_of(row).name;
     if (first != other)
-      return invalid(fmt::format("steps: expected those of one training stack, found \"{}\" and "
-                                 "\"{}\"; --software names one",
-                                 first, other));
+      return invalid(
+          fmt::format("steps: expected those of one training stack, found \"{}\" and "
+                      "\"{}\"; --software names one",
+                      first, other));
   }
   FewRunsFit fit;
   fit.software = set.software_of(rows.front());

@@ -1,8 +1,9 @@
 // A fit of a few bounded constants to many measured times. Method: Gauss-Newton on the symmetric
-// residuals of base/residual.h under Huber's loss (a row far off pulls like one at the threshold, not
-// with its square), weights that let a row of a large group count less, and a weak pull towards the
-// value before the fit, which decides where the rows say nothing. Derivatives are differences, wide
-// ones first; a step that does not lower the loss is halved. Nothing is random: the same rows give the same bytes.
+// residuals of base/residual.h under Huber's loss (a row far off pulls like one at the threshold,
+// not with its square), weights that let a row of a large group count less, and a weak pull towards
+// the value before the fit, which decides where the rows say nothing. Derivatives are differences,
+// wide ones first; a step that does not lower the loss is halved. Nothing is random: the same rows
+// give the same bytes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -34,8 +35,8 @@ struct FitOptions {
   double noise = 0.05;
   int iterations = 8;
   double tolerance = 1e-3;  // ends when no parameter moves by more than this share of its range
-  // Where no step helps, also look a little to either side along each parameter: the way over a kink
-  // or a flat stretch that derivatives do not show.
+  // Where no step helps, also look a little to either side along each parameter: the way over a
+  // kink or a flat stretch that derivatives do not show.
   bool look_around = false;
 };
 

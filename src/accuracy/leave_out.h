@@ -26,9 +26,9 @@ LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured);
 // The measured times, exchanged at random among the rows of each family.
 std::vector<double> shuffled(const RunSet& set, std::uint64_t seed);
 
-// family -> spread: nine in ten left-out residuals lie inside the interval, a group of runs counting
-// as one however many rows it has. A family with few rows of a kind takes the spread of all
-// families. Rows of `without` are not looked at.
+// family -> spread: nine in ten left-out residuals lie inside the interval, a group of runs
+// counting as one however many rows it has. A family with few rows of a kind takes the spread of
+// all families. Rows of `without` are not looked at.
 std::map<std::string, ForecastSpread> spreads_of(const RunSet& set,
                                                  const std::vector<RowPrediction>& left_out,
                                                  const std::string& without = "");

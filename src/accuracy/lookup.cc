@@ -20,7 +20,8 @@ Known known_of(const Run& run) {
   Known known;
   const std::string& chip = run.hardware.chip;
   const std::string precise = chip + "|" + run.layout.recipe;
-  known.keys = {run.software + "|" + precise + "|" + run.model->name,
+  known.keys = {run.software + run.software_date + "|" + precise + "|" + run.model->name,
+                run.software + "|" + precise + "|" + run.model->name,
                 precise + "||" + run.model->name,
                 run.software + "|" + precise,
                 precise,

@@ -66,8 +66,7 @@ class RunSet {
   std::vector<std::string> families() const;
   // Of the rows with these indices, in their order. A figure is set wherever the row's profile
   // allows it to be fitted; all others are as the profile says.
-  std::vector<RowPrediction> predict(const std::vector<std::size_t>& rows,
-                                     const Figures& figures);
+  std::vector<RowPrediction> predict(const std::vector<std::size_t>& rows, const Figures& figures);
   // Of one row, with its interval and memory. Unsupported, with the reason.
   Result<RunPrediction> predict_whole(std::size_t row, const Figures& figures);
 

@@ -139,8 +139,7 @@ ValidationReport report_of(std::vector<ValidatedRun> runs) {
   }
   report.summary = summary_of(runs);
   for (const auto& [facet, values] : parts) {
-    for (const auto& [value, members] : values)
-      report.by_facet[facet][value] = summary_of(members);
+    for (const auto& [value, members] : values) report.by_facet[facet][value] = summary_of(members);
   }
   report.by_group = report.by_facet["group"];
   report.by_facet.erase("group");

@@ -8,7 +8,6 @@
 #include "cli/commands.h"
 #include "cli/profiles.h"
 #include "report/text_table.h"
-#include "software/fitted.h"
 #include "software/library.h"
 #include "software/profile_json.h"
 
@@ -18,12 +17,11 @@ namespace {
 // Everything that is fitted to the published runs, from nothing but the profiles and the runs.
 Result<int> calibrate_published(const CalibrateOptions& options, const CommonOptions& common,
                                 const Console& console) {
-  Profiles profiles = TRY(open_profiles(common.profiles));
-  profiles.software.push_back(nothing_fitted());
+  const Profiles profiles = TRY(open_profiles(common.profiles));
   const KernelTables tables = TRY(KernelTables::published());
   const std::vector<Run> runs = TRY(published_runs());
-  RunSet set(runs, {profiles.hardware, tables, profiles.software, common.threads});
-  const Account account = account_of(set);
+  const Account account =
+      TRY(account_of(runs, {profiles.hardware, tables, profiles.software, common.threads}));
   const std::vector<std::string> broken = limits_broken(account.fitted.fits);
   if (!broken.empty()) return invalid(fmt::format("{}", fmt::join(broken, "; ")));
   TRY(write_file(options.out, overlay_of(account).text() + "\n"));

@@ -14,10 +14,10 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
-                                  "validate", "calibrate", "list",     "show"};
-constexpr const char* kNotBuilt[] = {"profile",   "train",  "tune",   "sweep", "recipe",
-                                     "report", "export", "import"};
+constexpr const char* kBuilt[] = {"plan",     "simulate",  "compare", "diff",
+                                  "validate", "calibrate", "list",    "show"};
+constexpr const char* kNotBuilt[] = {"profile", "train",  "tune",   "sweep",
+                                     "recipe",  "report", "export", "import"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -93,14 +93,14 @@ void add_others(CLI::App& app, Raw& raw) {
   validate->add_option("--calibrate", raw.calibrate,
                        "fit software to this many runs of each group and chip, score the others");
   validate->add_option("--require", raw.required, "median=5%,p90=15%: exit 4 if errors are larger");
-  CLI::App* calibrate =
-      app.add_subcommand("calibrate", "Fit a software profile to measured steps");
+  CLI::App* calibrate = app.add_subcommand("calibrate", "Fit a software profile to measured steps");
   calibrate->add_option("STEPS", raw.steps, "measured steps, one JSON record a line");
   calibrate->add_option("--out", raw.out, "the profile, for --software")->required();
   calibrate->add_option("--software", raw.job.software, "where to start, else the steps' own");
   calibrate->add_flag("--published", raw.published,
                       "fit the built-in profiles to the published runs instead");
-  calibrate->add_option("--report", raw.report, "with --published: the account of accuracy, REPORT.json and .csv");
+  calibrate->add_option("--report", raw.report,
+                        "with --published: the account of accuracy, REPORT.json and .csv");
   CLI::App* list = app.add_subcommand("list", "What is built in");
   list->add_option("WHAT", raw.what, "models, clusters, chips, software, schedules or rules")
       ->required();
@@ -307,7 +307,8 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
   for (std::size_t i = 0; i + 1 < args.size(); ++i) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
-        args[i] == "--version" || args[i] == "--published" || (args[i] == "--rules" && rules_is_flag))
+        args[i] == "--version" || args[i] == "--published" ||
+        (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))
       return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),

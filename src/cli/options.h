@@ -118,8 +118,9 @@ struct Words {
 };
 struct VersionOptions {};
 
-using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ValidateOptions, CalibrateOptions, ListOptions, ShowOptions>;
+using Command =
+    std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions, DiffOptions,
+                 ValidateOptions, CalibrateOptions, ListOptions, ShowOptions>;
 
 struct Invocation {
   CommonOptions common;

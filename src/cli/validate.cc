@@ -30,9 +30,8 @@ Result<int> validate_command(const ValidateOptions& options, const CommonOptions
   const KernelTables tables = TRY(KernelTables::published());
   const std::vector<Run> runs =
       options.runs.empty() ? TRY(published_runs()) : TRY(read_runs(options.runs));
-  const ValidationReport report =
-      TRY(validated_runs(runs, {profiles.hardware, tables, profiles.software, common.threads},
-                         options));
+  const ValidationReport report = TRY(validated_runs(
+      runs, {profiles.hardware, tables, profiles.software, common.threads}, options));
   console.out << (common.json ? to_json(report).text() + "\n" : text_of(report));
   const bool short_of = exceeds(report.summary.median_absolute, options.required.median) ||
                         exceeds(report.summary.p90_absolute, options.required.p90);

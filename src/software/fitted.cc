@@ -43,6 +43,7 @@ Result<Json> fitted_figures(const std::vector<EmbeddedFile>& overrides) {
 }
 
 EmbeddedFile nothing_fitted() { return {kPath, "{}"}; }
+EmbeddedFile fitted_as(const Json& overlay) { return {kPath, overlay.text()}; }
 
 Result<Json> with_fitted(Json profile, const Json& fitted) {
   const Json* name = profile.find("name");

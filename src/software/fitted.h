@@ -20,6 +20,8 @@ Result<Json> fitted_figures(const std::vector<EmbeddedFile>& overrides);
 
 // An override that lays nothing over the profiles: figures before any fit.
 EmbeddedFile nothing_fitted();
+// An override with another overlay.
+EmbeddedFile fitted_as(const Json& overlay);
 
 // A built-in profile's own JSON (without what it is like) with what was fitted to the figures whose
 // bounds stand in it; figures without bounds are left alone.

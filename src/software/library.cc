@@ -77,8 +77,7 @@ Result<Json> own_json(const std::string& name, const Shelf& shelf) {
 
 constexpr int kLongestChain = 8;
 
-Result<Json> inherited(const Json& own, const std::string& file,
-                       const Shelf& shelf, int depth);
+Result<Json> inherited(const Json& own, const std::string& file, const Shelf& shelf, int depth);
 
 // The whole profile that `own` is like.
 Result<Json> parent_of(const Json& own, const std::string& like, const std::string& file,
@@ -102,8 +101,7 @@ Result<Json> parent_of(const Json& own, const std::string& like, const std::stri
 }
 
 // `own` with what it inherits, without its "like".
-Result<Json> inherited(const Json& own, const std::string& file,
-                       const Shelf& shelf, int depth) {
+Result<Json> inherited(const Json& own, const std::string& file, const Shelf& shelf, int depth) {
   JsonObject object = TRY(JsonObject::of(own, file));
   if (!object.has("like")) return own;
   const std::string like = TRY(object.string("like"));
@@ -150,8 +148,8 @@ Result<SoftwareProfile> find_software(std::string_view name,
   JsonObject object = TRY(JsonObject::of(whole, file));
   SoftwareProfile profile = TRY(software_from_json(object));
   if (profile.name != name) {
-    return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"",
-                               file, name, profile.name.substr(0, 60)));
+    return invalid(fmt::format("{}: name: expected \"{}\" like the file, found \"{}\"", file, name,
+                               profile.name.substr(0, 60)));
   }
   return profile;
 }

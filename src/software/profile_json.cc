@@ -345,7 +345,7 @@ struct Rounder {
       json = Json(std::stod(fmt::format("{:.4g}", value)));
     } else if constexpr (std::is_same_v<T, Seconds>) {
       const bool large = value >= 0.1, tiny = value < 1e-3;
-      json = Json(large ? fmt::format("{:.4g} s", value)
+      json = Json(large  ? fmt::format("{:.4g} s", value)
                   : tiny ? fmt::format("{:.4g} us", value * 1e6)
                          : fmt::format("{:.4g} ms", value * 1e3));
     } else if constexpr (std::is_same_v<T, Bytes>) {
