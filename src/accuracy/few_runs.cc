@@ -134,6 +134,8 @@ Result<FewRunsFit> fit_to_runs(const std::vector<Run>& runs, const RunInputs& in
     std::string& source = fit.software.sources[name.field];
     source += fmt::format("; calibrated to {} measured steps", rows.size());
   }
+  fit.software.fits.clear();
+  fit.software.fitted_in.clear();
   fit.software.name += "-calibrated";
   fit.software.source += "; calibrated to a user's own steps";
   fit.rows = static_cast<int>(rows.size());

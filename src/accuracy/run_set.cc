@@ -24,7 +24,9 @@ void loosen(SoftwareProfile& profile, const std::map<std::string, double>& figur
   for (const auto& [field, ratio] : figures) {
     const std::optional<double> value = figure_of(profile, field);
     if (!value || *value <= 0) continue;
-    profile.fits[field] = {*value / ratio, *value * ratio};
+    const FitBounds limits = limits_of(field);
+    profile.fits[field] = {std::max(limits.low, *value / ratio),
+                           std::min(limits.high, *value * ratio)};
     profile.fitted_in[field] = profile.name;
   }
 }

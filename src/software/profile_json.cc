@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 #include "base/text.h"
@@ -319,6 +320,17 @@ struct Finder {
   }
 };
 
+struct Limiter {
+  std::string_view wanted;
+  FitBounds limits;
+
+  void operator()(const char* name, const double&, double least, double most) {
+    if (wanted == name) limits = {least, most};
+  }
+  template <typename T, typename... Limits>
+  void operator()(const char*, const T&, Limits...) {}
+};
+
 struct Setter {
   std::string_view wanted;
   double value;
@@ -360,6 +372,13 @@ std::optional<double> figure_of(const SoftwareProfile& profile, std::string_view
   Finder finder{field, std::nullopt};
   each_field(profile, finder);
   return finder.found;
+}
+
+FitBounds limits_of(std::string_view field) {
+  Limiter limiter{field, {0, std::numeric_limits<double>::max()}};
+  const SoftwareProfile any;
+  each_field(any, limiter);
+  return limiter.limits;
 }
 
 void set_figure(SoftwareProfile& profile, std::string_view field, double value) {
