@@ -102,6 +102,15 @@ struct CalibrateOptions {
   std::optional<std::string> software;  // the profile to start from, else the steps' own
 };
 
+struct ImportOptions {
+  std::vector<std::string> files;
+  std::optional<std::string> db;   // else the default store
+  std::string chip;                // "" = as the files say
+  std::optional<int> ranks;        // of logs that do not say it
+  int nodes = 1;                   // of a topology
+  std::optional<std::string> out;  // where a topology's cluster goes, else stdout
+};
+
 struct ListOptions {
   std::string what;
 };
@@ -120,7 +129,7 @@ struct VersionOptions {};
 
 using Command =
     std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions, DiffOptions,
-                 ValidateOptions, CalibrateOptions, ListOptions, ShowOptions>;
+                 ValidateOptions, CalibrateOptions, ImportOptions, ListOptions, ShowOptions>;
 
 struct Invocation {
   CommonOptions common;
