@@ -40,10 +40,18 @@ PassCost& PassCost::operator+=(const PassCost& other) {
 }
 
 Fusions fusions_of(const SoftwareProfile& s) {
-  return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
-          s.fused_attention,         s.fused_permute,         s.fused_loss,
-          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch,
-          s.fused_projections,       s.selective_by_op};
+  return {s.fused_norm_residual,
+          s.fused_activation,
+          s.fused_rope,
+          s.fused_attention,
+          s.fused_permute,
+          s.fused_loss,
+          s.fused_grad_accumulation,
+          s.quantised_activations,
+          s.quantised_dispatch,
+          s.fused_norm,
+          s.fused_projections,
+          s.selective_by_op};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {

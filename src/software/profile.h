@@ -70,6 +70,8 @@ struct SoftwareProfile {
   bool fused_permute = true;
   bool fused_loss = true;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
+  bool fused_norm = true;               // against operations over float32 copies
+  bool fused_optimizer = true;          // one pass over the state, against one pass an operation
   bool fused_projections = true;        // q, k and v are one matmul, gate and up another
 
   // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
@@ -84,6 +86,8 @@ struct SoftwareProfile {
   double overlap_cp = 0;
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
+  // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
+  bool defers_scatter = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such

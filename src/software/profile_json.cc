@@ -40,6 +40,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
+  visit("fused_norm", p.fused_norm);
+  visit("fused_optimizer", p.fused_optimizer);
   visit("fused_projections", p.fused_projections);
   visit("selective_by_op", p.selective_by_op);
 
@@ -50,6 +52,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("overlap_cp", p.overlap_cp, 0, 1);
   visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
   visit("overlap_shared_expert", p.overlap_shared_expert);
+  visit("defers_scatter", p.defers_scatter);
   visit("blocking_p2p", p.blocking_p2p);
 
   visit("dispatcher", p.dispatcher);
