@@ -25,6 +25,15 @@ const Span& span_on(const BlockLayout& layout, Axis axis) {
   }
 }
 
+Seconds duration(const BlockCost& cost) {
+  Seconds all;
+  for (const PassCost* pass :
+       {&cost.forward, &cost.recompute, &cost.input_grad, &cost.weight_grad}) {
+    all += pass->compute() + pass->exposed;
+  }
+  return all;
+}
+
 }  // namespace
 
 PassCost& PassCost::operator+=(const PassCost& other) {
@@ -112,7 +121,32 @@ const BlockCost& BlockPricer::price(BlockKind kind, bool window, const BlockLayo
   const Key key{kind, window, layout};
   const auto found = known_.find(key);
   if (found != known_.end()) return found->second;
-  return known_.emplace(key, compute(key)).first->second;
+  Key chosen = key;
+  if (kind == BlockKind::Attention) {
+    chosen.layout.sharding.context = context_exchange(layout).value_or(ContextExchange::AllGather);
+  }
+  return known_.emplace(key, compute(chosen)).first->second;
+}
+
+std::optional<ContextExchange> BlockPricer::context_exchange(const BlockLayout& layout) {
+  const Sharding& s = layout.sharding;
+  if (s.cp == 1) return std::nullopt;
+  const auto found = exchanges_.find(layout);
+  if (found != exchanges_.end()) return found->second;
+  std::optional<ContextExchange> best;
+  Seconds least;
+  Key key{BlockKind::Attention, false, layout};
+  for (const ContextExchange exchange : software_.context_parallel) {
+    if (!spreads(exchange, model_.attention, s.tp, s.cp)) continue;
+    key.layout.sharding.context = exchange;
+    const Seconds time = duration(compute(key));
+    if (!best || time < least) {
+      best = exchange;
+      least = time;
+    }
+  }
+  // Rules CpUnsupported and CpHeads keep layouts away for which there is none.
+  return exchanges_.emplace(layout, best).first->second;
 }
 
 BlockCost BlockPricer::compute(const Key& key) const {
@@ -158,10 +192,12 @@ Estimate BlockPricer::price_op(const Op& op) const {
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
                                 ExchangeCost& exchange) const {
   PassCost pass;
+  Seconds ring, attention;
   for (const Op& op : ops) {
     if (op.kind != OpKind::Collective) {
       const Estimate estimate = price_op(op);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
+      if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;
       if (op.beside_exchange) pass.beside += estimate.time;
@@ -184,13 +220,23 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
       continue;
     }
     const Seconds time = collective_time(op.collective, span_on(layout, axis), cluster_).time;
+    if (axis == Axis::Cp && op.collective.what == CollectiveKind::SendRecv) {
+      ring += (layout.sharding.cp - 1) * time;
+      continue;
+    }
     // What is gathered again for W travels beside I (korthikanti2022 §4.2.2).
     const bool beside = op.direction == Direction::WeightGrad;
-    const double share =
-        beside ? 1 : (axis == Axis::Cp ? software_.overlap_cp : software_.overlap_tp);
+    const double share = beside ? 1 : (axis == Axis::Cp ? 0 : software_.overlap_tp);
     pass.hidden += share * time;
     pass.exposed += (1 - share) * time;
   }
+  // Each step of a ring sends the next keys and values while it attends to these; the last sends
+  // nothing.
+  const double cp = layout.sharding.cp;
+  const Seconds beside = ring * software_.comm_slowdown;
+  const Seconds hidden = min(beside, attention * ((cp - 1) / cp));
+  pass.hidden += hidden;
+  pass.exposed += beside - hidden;
   return pass;
 }
 

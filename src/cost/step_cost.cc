@@ -23,7 +23,7 @@ BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& g
 }
 
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
-  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}, {}, {}};
+  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}, {}, {}, {}};
   std::vector<ItemClass> distinct;
   for (const ItemClass& item : shared.classes) {
     const auto known = std::find(distinct.begin(), distinct.end(), item);
@@ -45,6 +45,9 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
           {pricer.pair(ahead, back, layout), pricer.pair_exposed(ahead, back, layout)});
     }
   }
+  const auto context = pricer.blocks().context_exchange(layout);
+  if (context) shared.comm.cp = to_string(*context);
+  if (layout.sharding.ep > 1) shared.comm.ep = to_string(pricer.blocks().software().dispatcher);
   return shared;
 }
 

@@ -39,6 +39,7 @@ struct LayoutCost {
   };
   std::vector<int> index;
   std::vector<std::vector<PairTicks>> pairs;  // forward's index -> backward's index
+  CommChoice comm;                            // what the layout's communication is priced by
 };
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer);
 
@@ -58,6 +59,7 @@ class StepCost {
   const std::vector<ItemTicks>& items() const { return items_; }
   const ItemCost& item(int index) const { return *shared_.costs[static_cast<std::size_t>(index)]; }
   const BlockLayout& layout() const { return shared_.layout; }
+  const CommChoice& comm() const { return shared_.comm; }
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 

@@ -63,6 +63,10 @@ const Op* producer_of(const Graph& graph, TensorId id) {
 // they are.
 bool is_quantise(const Op& op) { return op.kind == OpKind::Quantise; }
 
+bool gathers(const Op& op) {
+  return op.kind == OpKind::Collective && op.collective.what == CollectiveKind::AllGather;
+}
+
 class Differentiator {
  public:
   Differentiator(Graph& graph, Recompute policy, const Fusions& fusions)
@@ -126,8 +130,9 @@ class Differentiator {
     for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
     return false;
   }
-  // A quantised copy whose source is recomputed anyway.
+  // A quantised copy whose source is recomputed anyway, and what context parallelism gathered.
   bool remade(const Op& op) const {
+    if (op.kind == OpKind::Collective) return op.collective.axis == Axis::Cp && gathers(op);
     if (!is_quantise(op)) return false;
     const Op* source = producer_of(graph_, op.inputs.front());
     return source != nullptr && drops(*source, op.inputs.front());
@@ -136,10 +141,8 @@ class Differentiator {
   // W (korthikanti2022 §4.2.2).
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
-    const bool gathers = gather != nullptr && gather->kind == OpKind::Collective &&
-                         gather->collective.what == CollectiveKind::AllGather &&
-                         gather->collective.axis == Axis::Tp;
-    if (!gathers || policy_ == Recompute::Full) return false;
+    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
+    if (policy_ == Recompute::Full) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
@@ -281,7 +284,18 @@ class Differentiator {
     }
   }
 
+  // Under context parallelism a rank keeps its own keys and values, and gathers the others' again.
+  void regather_context() {
+    for (std::size_t i = 0; i < graph_.forward.size(); ++i) {
+      const Op& op = graph_.forward[i];
+      if (!gathers(op) || op.collective.axis != Axis::Cp || again_[i]) continue;
+      graph_.input_grad.push_back(op);
+      graph_.input_grad.back().direction = Direction::InputGrad;
+    }
+  }
+
   void derive_attention(const Op& op) {
+    regather_context();
     push(op, Direction::InputGrad, {});
     // dO . O, and the conversion of the accumulated dQ.
     Op around;
@@ -317,6 +331,10 @@ class Differentiator {
         mirror.collective.bytes = partner_bytes(CollectiveKind::Dispatch);
         break;
       }
+      // Keys and values pass round again, and their gradients with them.
+      case CollectiveKind::SendRecv:
+        mirror.collective.bytes = 2 * op.collective.bytes;
+        break;
       // Without sequence parallelism the all-reduce stands at the region's exit in forward and at
       // its entry in backward.
       default:

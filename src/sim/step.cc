@@ -253,6 +253,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
       p.fullest_rank = rank;
   }
 
+  p.comm = cost.comm();
   p.phases = phases_of(schedule, p.played);
 
   // The critical rank: the one whose last instruction ends last; of several, the busiest.

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/units.h"
+#include "model/context.h"
 #include "model/keep.h"
 #include "model/recipe.h"
 #include "schedule/schedule.h"
@@ -47,7 +48,7 @@ struct SoftwareProfile {
   std::vector<Recipe>
       emulated_recipes;  // run on any chip, whether or not it multiplies in that format
   bool sequence_parallel = false;
-  bool context_parallel = false;
+  std::vector<ContextExchange> context_parallel;  // its default first; none = it has none
   bool expert_tensor_parallel = false;
   int most_chunks_per_rank = 1;  // virtual pipeline stages
 
@@ -79,11 +80,10 @@ struct SoftwareProfile {
   bool selective_by_op = false;
 
   // What hides under compute: the share in [0, 1].
-  double overlap_tp = 0;          // of tensor-parallel collectives
-  double overlap_gradients = 0;   // of the data-parallel gradient reduction
-  double overlap_parameters = 0;  // of the gather of updated parameters
-  double overlap_fsdp = 0;        // of per-layer gathers and scatters (ZeRO-3)
-  double overlap_cp = 0;
+  double overlap_tp = 0;             // of tensor-parallel collectives
+  double overlap_gradients = 0;      // of the data-parallel gradient reduction
+  double overlap_parameters = 0;     // of the gather of updated parameters
+  double overlap_fsdp = 0;           // of per-layer gathers and scatters (ZeRO-3)
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
   // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
