@@ -48,14 +48,18 @@ void include(std::vector<T>& all, T value) {
 }
 
 // A stack that ran it can run it.
-void widen(SoftwareProfile& software, const Strategy& s) {
+void widen(SoftwareProfile& software, const ModelSpec& model, const Strategy& s) {
   include(software.schedules, s.schedule);
   include(software.recipes, s.precision);
   include(software.recomputes, s.recompute);
   include(software.zero_stages, s.zero);
   if (s.sequence_parallel) software.sequence_parallel = true;
-  // The record does not say how: the stack's default, which its profile names first.
+  // The record does not say how: the stack's default, which its profile names first, or the next
+  // one that this model's heads allow.
   if (s.cp > 1) {
+    std::erase_if(software.context_parallel, [&](ContextExchange exchange) {
+      return !spreads(exchange, model.attention, s.tp, s.cp);
+    });
     if (software.context_parallel.empty()) software.context_parallel = {ContextExchange::Ring};
     software.context_parallel.resize(1);
   }
@@ -201,7 +205,7 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));
   job.training = training_of(run, job.assumed);
   job.strategy = TRY(strategy_of(run, job.software, job.assumed));
-  widen(job.software, job.strategy);
+  widen(job.software, job.model, job.strategy);
   const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
   if (!valid) return unsupported(valid.error().message);
   return job;

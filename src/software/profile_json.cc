@@ -40,10 +40,6 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
-  visit("fused_norm", p.fused_norm);
-  visit("fused_optimizer", p.fused_optimizer);
-  visit("fused_projections", p.fused_projections);
-  visit("selective_by_op", p.selective_by_op);
 
   visit("overlap_tp", p.overlap_tp, 0, 1);
   visit("overlap_gradients", p.overlap_gradients, 0, 1);
@@ -51,18 +47,13 @@ void each_field(Profile& p, Visitor& visit) {
   visit("overlap_fsdp", p.overlap_fsdp, 0, 1);
   visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
   visit("overlap_shared_expert", p.overlap_shared_expert);
-  visit("defers_scatter", p.defers_scatter);
   visit("blocking_p2p", p.blocking_p2p);
 
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
   visit("kernel_generation", p.kernel_generation);
-  visit("attention_kernels", p.attention_kernels);
-  visit("attention_slowdown", p.attention_slowdown, 1, 10);
   visit("comm_slowdown", p.comm_slowdown, 1, 100);
   visit("compute_slowdown", p.compute_slowdown, 1, 100);
-  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
-  visit("collective_slowdown", p.collective_slowdown, 1, 100);
 
   visit("launch", p.launch);
   visit("step_overhead", p.step_overhead);
@@ -70,6 +61,16 @@ void each_field(Profile& p, Visitor& visit) {
   visit("context", p.context);
   visit("allocator_overhead", p.allocator_overhead, 0, 10);
   visit("comm_buffers", p.comm_buffers);
+
+  visit("attention_kernels", p.attention_kernels);
+  visit("attention_slowdown", p.attention_slowdown, 1, 10);
+  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
+  visit("collective_slowdown", p.collective_slowdown, 1, 100);
+  visit("fused_norm", p.fused_norm);
+  visit("fused_optimizer", p.fused_optimizer);
+  visit("fused_projections", p.fused_projections);
+  visit("selective_by_op", p.selective_by_op);
+  visit("defers_scatter", p.defers_scatter);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {
