@@ -155,6 +155,10 @@ Result<Run> run_of(const Json& node, const std::string& place) {
   }
   if (object.has("parallelism")) TRY(read_layout(object, run.layout));
   if (object.has("norm")) TRY(read_norm(object, run));
+  if (object.has("software")) {
+    JsonObject software = TRY(object.object("software"));
+    run.software_version = TRY(software.string_or("version", ""));
+  }
   if (object.has("source")) run.source = TRY(source_of(object));
   if (object.has("score")) {
     JsonObject score = TRY(object.object("score"));
