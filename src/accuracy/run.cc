@@ -160,6 +160,10 @@ Result<Run> run_of(const Json& node, const std::string& place) {
     for (const Json& flag : TRY(object.array("flags"))->items())
       run.layout.compiled |= flag.is_string() && flag.string() == "compile";
   }
+  if (object.has("software")) {
+    JsonObject software = TRY(object.object("software"));
+    run.software_version = TRY(software.string_or("version", ""));
+  }
   if (object.has("source")) run.source = TRY(source_of(object));
   if (object.has("score")) {
     JsonObject score = TRY(object.object("score"));

@@ -41,6 +41,7 @@ PassCost& PassCost::operator+=(const PassCost& other) {
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
+  host += other.host;
   beside += other.beside;
   for (int b = 0; b < kBases; ++b)
     by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
@@ -49,10 +50,18 @@ PassCost& PassCost::operator+=(const PassCost& other) {
 }
 
 Fusions fusions_of(const SoftwareProfile& s) {
-  return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
-          s.fused_attention,         s.fused_permute,         s.fused_loss,
-          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch,
-          s.fused_projections,       s.selective_by_op};
+  return {s.fused_norm_residual,
+          s.fused_activation,
+          s.fused_rope,
+          s.fused_attention,
+          s.fused_permute,
+          s.fused_loss,
+          s.fused_grad_accumulation,
+          s.quantised_activations,
+          s.quantised_dispatch,
+          s.fused_norm,
+          s.fused_projections,
+          s.selective_by_op};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -152,25 +161,28 @@ BlockCost BlockPricer::compute(const Key& key) const {
 
   BlockCost cost;
   ExchangeCost again;
-  cost.forward = price_ops(graph.forward, key.layout, cost.exchange);
-  cost.recompute = price_ops(graph.recompute, key.layout, again);
+  cost.forward = price_ops(graph.forward, key, cost.exchange);
+  cost.recompute = price_ops(graph.recompute, key, again);
   cost.recomputed_exchange = again.forward();
-  cost.input_grad = price_ops(graph.input_grad, key.layout, cost.exchange);
-  cost.weight_grad = price_ops(graph.weight_grad, key.layout, cost.exchange);
+  cost.input_grad = price_ops(graph.input_grad, key, cost.exchange);
+  cost.weight_grad = price_ops(graph.weight_grad, key, cost.exchange);
   cost.kept = kept_bytes(graph);
   cost.transient = transient_bytes(graph);
   return cost;
 }
 
-Estimate BlockPricer::price_op(const Op& op) const {
+Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   Estimate estimate;
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
+    estimate.time *= software_.matmul_slowdown;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.attention_slowdown;
+    if (is_quantised(recipe)) estimate.time /= software_.narrow_attention;
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
+    estimate.time *= software_.stream_slowdown;
   }
   // Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
   // power brings the clock down.
@@ -181,13 +193,38 @@ Estimate BlockPricer::price_op(const Op& op) const {
   return estimate;
 }
 
-PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
+// Graphs of a router's scope end where tokens leave and begin again where their gradients are back.
+Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const {
+  const GraphScope graphs = software_.graphs;
+  if (graphs == GraphScope::Pass) return {};
+  if (graphs == GraphScope::Attention && kind == BlockKind::Attention) return {};
+  constexpr double kGrouped = 0.25;  // of an op: one more launch inside the same call
+  const auto travels = [](const Op& op) {
+    return op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
+  };
+  double count = 0, outside = 0;
+  for (const Op& op : ops) {
+    if (software_.fused_experts && op.inside_experts) continue;
+    const bool one_by_one = software_.grouped_launches && op.kind == OpKind::Matmul;
+    count += 1 + (one_by_one ? kGrouped * (op.matmul.groups - 1) : 0);
+    if (travels(op) && op.direction == Direction::Forward && outside == 0) outside = count - 1;
+    if (travels(op) && op.direction != Direction::Forward) outside = -count;
+  }
+  if (graphs == GraphScope::None || kind != BlockKind::Moe) outside = 0;
+  const double graphed = outside >= 0 ? outside : count + outside;
+  return (count - graphed) * software_.host_op;
+}
+
+PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                                 ExchangeCost& exchange) const {
+  const BlockLayout& layout = key.layout;
   PassCost pass;
   Seconds ring, attention;
+  pass.host = host_time(ops, key.kind);
   for (const Op& op : ops) {
+    if (software_.fused_experts && op.inside_experts && is_quantised(layout.recipe)) continue;
     if (op.kind != OpKind::Collective) {
-      const Estimate estimate = price_op(op);
+      const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
       if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;

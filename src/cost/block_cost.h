@@ -25,6 +25,7 @@ struct PassCost {
   Seconds stream;    // the rest: bound by memory bandwidth
   Seconds exposed;   // collectives that nothing hides
   Seconds hidden;    // … and the part that the stack hides under compute
+  Seconds host;      // the host's time for what no graph launches
   Seconds beside;    // of multiply and stream: what could run while tokens travel (shared experts)
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
   Seconds uncertain;  // sum of time x expected relative error: errors of a family go together
@@ -85,9 +86,9 @@ class BlockPricer {
   const Reach& reach(int ep, int node) const;
   double fullest_over_mean(int ep, double tokens) const;
   BlockCost compute(const Key& key) const;
-  PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
-                     ExchangeCost& exchange) const;
-  Estimate price_op(const Op& op) const;
+  PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
+  Estimate price_op(const Op& op, Recipe recipe) const;
+  Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;
 
   const ModelSpec& model_;
   const Cluster& cluster_;

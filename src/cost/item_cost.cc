@@ -41,7 +41,25 @@ void add(Halves& half, ItemCost& item, const BlockCost& block) {
 
 Seconds duration(const PassCost& pass) { return pass.compute() + pass.exposed; }
 
-ItemCost assemble(const Halves& attention, const Halves& mlp, bool overlap_shared, ItemCost item) {
+// The share of the chip that communication kernels leave to what needs multiprocessors.
+double share_left(const SoftwareProfile& software, double multiprocessors) {
+  const double left = multiprocessors - software.comm_multiprocessors;
+  return left > 0 ? left / multiprocessors : 1;
+}
+
+// Expert traffic of a pass where another micro-batch's compute runs meanwhile: what is not hidden,
+// and what hiding costs that compute.
+Seconds beside_other(Seconds traffic, Seconds compute, const ItemPhases& phases,
+                     const SoftwareProfile& software, double multiprocessors) {
+  const Seconds hidden = min(software.overlap_ep * traffic, (1 / software.comm_slowdown) * compute);
+  const double held = phases.multiply_share * (1 - share_left(software, multiprocessors)) +
+                      (1 - 1 / software.compute_slowdown);
+  return traffic - hidden + software.comm_slowdown * held * hidden;
+}
+
+ItemCost assemble(const Halves& attention, const Halves& mlp, const SoftwareProfile& software,
+                  double multiprocessors, ItemCost item) {
+  const bool overlap_shared = software.overlap_shared_expert;
   ItemPhases& p = item.phases;
   p.attention_forward = duration(attention.forward);
   p.attention_input_grad = duration(attention.input_grad);
@@ -63,14 +81,23 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, bool overlap_share
 
   // Tokens travel alone, or beside the shared experts where the stack overlaps those.
   const Seconds none;
-  const Seconds sent =
+  Seconds sent =
       p.exchange.forward() - min(p.exchange.forward(), overlap_shared ? mlp.forward.beside : none);
-  const Seconds returned =
-      p.exchange.backward() -
-      min(p.exchange.backward(), overlap_shared ? mlp.input_grad.beside : none);
-  item.forward = round_up(p.attention_forward + p.mlp_forward + sent);
-  item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + returned);
-  item.weight_grad = round_up(p.attention_weight_grad + p.mlp_weight_grad);
+  Seconds returned = p.exchange.backward() -
+                     min(p.exchange.backward(), overlap_shared ? mlp.input_grad.beside : none);
+  const Seconds forward = p.attention_forward + p.mlp_forward;
+  const Seconds input_grad = p.attention_input_grad + p.mlp_input_grad;
+  const Seconds weight_grad = p.attention_weight_grad + p.mlp_weight_grad;
+  sent = beside_other(sent, forward, p, software, multiprocessors);
+  returned = beside_other(returned, input_grad + weight_grad, p, software, multiprocessors);
+  // The host runs ahead of the device, or the device waits for it.
+  const Seconds host_input = attention.input_grad.host + mlp.input_grad.host;
+  const Seconds host_weight = attention.weight_grad.host + mlp.weight_grad.host;
+  p.host_forward = attention.forward.host + mlp.forward.host;
+  p.host_backward = host_input + host_weight;
+  item.forward = round_up(max(forward + sent, p.host_forward));
+  item.input_grad = round_up(max(input_grad + returned, host_input));
+  item.weight_grad = round_up(max(weight_grad, host_weight));
   item.forward_exposed = round_up(attention.forward.exposed + mlp.forward.exposed + sent);
   item.input_grad_exposed =
       round_up(attention.input_grad.exposed + mlp.input_grad.exposed + returned);
@@ -84,6 +111,11 @@ Recompute recompute_of_ends(Recompute layers, const SoftwareProfile& software) {
 }
 
 }  // namespace
+
+double ItemPricer::multiprocessors() const {
+  const auto& sms = blocks_.cluster().chip.multiprocessors;
+  return sms ? sms->value : 0;
+}
 
 const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   const auto key = std::pair(item, layout);
@@ -127,7 +159,7 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   }
   return items_
       .emplace(key,
-               assemble(attention, mlp, blocks_.software().overlap_shared_expert, std::move(cost)))
+               assemble(attention, mlp, blocks_.software(), multiprocessors(), std::move(cost)))
       .first->second;
 }
 
@@ -136,8 +168,7 @@ PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const Softwa
   // While communication kernels hold some multiprocessors, what they bind takes that much longer on
   // the rest.
   const bool talks = ahead.exchange.forward() > Seconds() || back.exchange.backward() > Seconds();
-  const double left = multiprocessors - software.comm_multiprocessors;
-  const double squeeze = talks && left > 0 ? multiprocessors / left : 1;
+  const double squeeze = talks ? 1 / share_left(software, multiprocessors) : 1;
   const auto slowed = [&](Seconds t, const ItemPhases& phases) {
     const double factor = 1 + phases.multiply_share * (squeeze - 1);
     return talks ? t * factor * software.compute_slowdown : t;
@@ -191,9 +222,9 @@ const ItemPricer::PairCost& ItemPricer::pair_cost(ItemClass ahead, ItemClass bac
   const ItemCost& b = price(back, layout);
   PairCost cost;
   if (blocks_.software().overlap_ep_in_pairs) {
-    const auto& sms = blocks_.cluster().chip.multiprocessors;
-    const PairTime t = pair_time(a.phases, b.phases, blocks_.software(), sms ? sms->value : 0);
-    cost = {round_up(t.time), round_up(t.waiting)};
+    const PairTime t = pair_time(a.phases, b.phases, blocks_.software(), multiprocessors());
+    cost = {round_up(max(t.time, a.phases.host_forward + b.phases.host_backward)),
+            round_up(t.waiting)};
   }
   // A stack that cannot overlap, or would lose by it, runs one after the other.
   const Tick apart = a.forward + b.input_grad + b.weight_grad;

@@ -119,7 +119,12 @@ void StepCost::add_shard_traffic(int index) {
   const Seconds forward = to_seconds(ticks.forward);
   const Seconds backward = to_seconds(ticks.input_grad + ticks.weight_grad);
   if (!gathers) {
-    // Scattered gradients hide under whatever runs next.
+    if (strategy_.pp == 1) {
+      stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter, backward,
+              software.overlap_fsdp);
+      return;
+    }
+    // In a pipeline scattered gradients hide under whatever runs next, waiting included.
     const Tick more =
         round_up(max(Seconds(), scatter - software.overlap_gradients * (forward + backward)));
     ticks.weight_grad += more;

@@ -37,6 +37,7 @@ struct Fusions {
   bool grad_accumulation = true;
   bool quantised_activations = false;
   bool quantised_dispatch = false;
+  bool norm = true;         // one kernel, against operations over float32 copies
   bool projections = true;  // q, k and v in one matmul, gate and up in another
   // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
   // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).

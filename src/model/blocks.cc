@@ -154,7 +154,7 @@ TensorId split_gqa(const Site& site, TensorId x, bool window) {
     q = b.rope("rope q", {q}, site.inside(), q_columns, 2 * q_columns);
     k = b.rope("rope k", {k}, site.inside(), kv_columns, 2 * kv_columns);
   }
-  return attend(site, {q, k, v}, k, 2 * kv_columns, window);
+  return attend(site, {q, k, v}, v, 2 * kv_columns, window);
 }
 
 TensorId gqa(const Site& site, TensorId x, bool window) {
@@ -207,6 +207,20 @@ TensorId ffn(const Site& site, const std::string& name, TensorId x, int f, int g
   return site.b.linear(name + " down", act, site.model.hidden, f, groups);
 }
 
+// From the first matmul of the experts to the last: what stands between them.
+void mark_inside_experts(Graph& graph, std::size_t first) {
+  std::size_t begin = graph.forward.size(), end = 0;
+  for (std::size_t i = first; i < graph.forward.size(); ++i) {
+    if (graph.forward[i].kind != OpKind::Matmul) continue;
+    begin = std::min(begin, i);
+    end = i;
+  }
+  for (std::size_t i = begin; i < end; ++i) {
+    Op& op = graph.forward[i];
+    op.inside_experts = op.kind == OpKind::ActivationFn || op.kind == OpKind::Quantise;
+  }
+}
+
 TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
   GraphBuilder& b = site.b;
   const MoeSpec& moe = *site.model.moe;
@@ -238,7 +252,9 @@ TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
     b.collective("etp gather", rows, gathered,
                  {CollectiveKind::AllGather, Axis::Etp, bytes_expected(b.at(gathered)), 0});
   }
+  const std::size_t first_expert_op = b.graph().forward.size();
   TensorId out = ffn(site, "expert", gathered, moe.expert_ffn / s.etp, moe.experts / s.ep);
+  mark_inside_experts(b.graph(), first_expert_op);
   if (s.etp > 1) {
     const TensorId scattered = b.tensor("expert out scattered", copies, h, b.at(out).dtype);
     out = b.collective("etp scatter", out, scattered,

@@ -42,6 +42,11 @@ struct ForecastSpread {
   double moe = 1.8;
   friend bool operator==(const ForecastSpread&, const ForecastSpread&) = default;
 };
+// What of a step the host launches as CUDA graphs: nothing, a MoE layer up to its dispatch, that
+// and attention, or whole passes.
+enum class GraphScope { None, Router, Attention, Pass };
+std::string to_string(GraphScope scope);  // "router"
+std::optional<GraphScope> graph_scope_of(std::string_view name);
 
 struct SoftwareProfile {
   std::string name;    // "hai-llm"
@@ -80,19 +85,30 @@ struct SoftwareProfile {
   bool fused_permute = true;
   bool fused_loss = true;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
+  bool fused_norm = true;               // against operations over float32 copies
+  bool fused_optimizer = true;          // one pass over the state, against one pass an operation
   bool fused_projections = true;        // q, k and v are one matmul, gate and up another
 
   // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
   // instead of the attention core's inner tensors.
   bool selective_by_op = false;
 
+  // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
+  // prologue and epilogue; otherwise those are passes of their own.
+  bool fused_experts = false;
+  bool grouped_launches = false;  // the host launches an expert's matmuls one by one
+
   // What hides under compute: the share in [0, 1].
-  double overlap_tp = 0;             // of tensor-parallel collectives
-  double overlap_gradients = 0;      // of the data-parallel gradient reduction
-  double overlap_parameters = 0;     // of the gather of updated parameters
-  double overlap_fsdp = 0;           // of per-layer gathers and scatters (ZeRO-3)
+  double overlap_tp = 0;          // of tensor-parallel collectives
+  double overlap_gradients = 0;   // of the data-parallel gradient reduction
+  double overlap_parameters = 0;  // of the gather of updated parameters
+  double overlap_fsdp = 0;        // of per-layer gathers and scatters (ZeRO-3)
+  double overlap_ep =
+      0;  // of expert traffic, under another micro-batch where schedules do not pair
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
+  // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
+  bool defers_scatter = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
@@ -102,6 +118,12 @@ struct SoftwareProfile {
   // a chip that has faster kernels; "" = like the rest.
   std::string attention_kernels;
   double attention_slowdown = 1;  // time of the stack's attention over those kernels' time
+
+  // What the stack's kernels take over the published ones at the same clock: layouts, epilogues and
+  // gaps between kernels.
+  double matmul_slowdown = 1;
+  double stream_slowdown = 1;   // of memory-bound kernels
+  double narrow_attention = 1;  // attention in bf16 over its time in the recipe's own format
 
   // Communication kernels' share of the chip while they run.
   Dispatcher dispatcher = Dispatcher::AllToAll;
@@ -114,7 +136,11 @@ struct SoftwareProfile {
   double collective_slowdown = 1;
 
   // Cost beside kernels.
-  Seconds launch;         // the least time of one kernel, launch included
+  Seconds launch;  // the least time of one kernel, launch included
+  // The host's time for an op that no graph launches. It runs ahead of the device; a pass of a
+  // block takes as long as the slower of both.
+  Seconds host_op;
+  GraphScope graphs = GraphScope::None;
   Seconds step_overhead;  // once a step: data, logging, optimiser launch
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).

@@ -41,13 +41,14 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
-  visit("fused_projections", p.fused_projections);
-  visit("selective_by_op", p.selective_by_op);
+  visit("fused_experts", p.fused_experts);
+  visit("grouped_launches", p.grouped_launches);
 
   visit("overlap_tp", p.overlap_tp, 0, 1);
   visit("overlap_gradients", p.overlap_gradients, 0, 1);
   visit("overlap_parameters", p.overlap_parameters, 0, 1);
   visit("overlap_fsdp", p.overlap_fsdp, 0, 1);
+  visit("overlap_ep", p.overlap_ep, 0, 1);
   visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
   visit("overlap_shared_expert", p.overlap_shared_expert);
   visit("blocking_p2p", p.blocking_p2p);
@@ -55,19 +56,30 @@ void each_field(Profile& p, Visitor& visit) {
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
   visit("kernel_generation", p.kernel_generation);
-  visit("attention_kernels", p.attention_kernels);
-  visit("attention_slowdown", p.attention_slowdown, 1, 10);
+  visit("matmul_slowdown", p.matmul_slowdown, 1, 10);
+  visit("stream_slowdown", p.stream_slowdown, 1, 10);
+  visit("narrow_attention", p.narrow_attention, 1, 4);
   visit("comm_slowdown", p.comm_slowdown, 1, 100);
   visit("compute_slowdown", p.compute_slowdown, 1, 100);
-  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
-  visit("collective_slowdown", p.collective_slowdown, 1, 100);
 
   visit("launch", p.launch);
+  visit("host_op", p.host_op);
+  visit("graphs", p.graphs);
   visit("step_overhead", p.step_overhead);
   visit("expert_spread", p.expert_spread, 0, 10);
   visit("context", p.context);
   visit("allocator_overhead", p.allocator_overhead, 0, 10);
   visit("comm_buffers", p.comm_buffers);
+
+  visit("attention_kernels", p.attention_kernels);
+  visit("attention_slowdown", p.attention_slowdown, 1, 10);
+  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
+  visit("collective_slowdown", p.collective_slowdown, 1, 100);
+  visit("fused_norm", p.fused_norm);
+  visit("fused_optimizer", p.fused_optimizer);
+  visit("fused_projections", p.fused_projections);
+  visit("selective_by_op", p.selective_by_op);
+  visit("defers_scatter", p.defers_scatter);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {
@@ -83,6 +95,7 @@ void name_to(std::string_view name, std::optional<Dispatcher>& out) { out = disp
 void name_to(std::string_view name, std::optional<ContextExchange>& out) {
   out = context_exchange_of(name);
 }
+void name_to(std::string_view name, std::optional<GraphScope>& out) { out = graph_scope_of(name); }
 void name_to(std::string_view name, std::optional<ScheduleKind>& out) { out = schedule_of(name); }
 void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_of(name); }
 void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
@@ -90,6 +103,7 @@ void name_to(std::string_view name, std::optional<Recompute>& out) { out = recom
 std::string_view what(Dtype) { return "a format such as \"bf16\""; }
 std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\" or \"all-gather\""; }
 std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
+std::string_view what(GraphScope) { return "\"none\", \"router\", \"attention\" or \"pass\""; }
 std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }
 std::string_view what(Recipe) { return "a recipe such as \"fp8-block\""; }
 std::string_view what(Recompute) { return "\"none\", \"selective\", \"full\" or \"v3\""; }
