@@ -35,6 +35,7 @@ struct Fusions {
   bool grad_accumulation = true;
   bool quantised_activations = false;
   bool quantised_dispatch = false;
+  Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 
