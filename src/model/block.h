@@ -42,6 +42,7 @@ struct Fusions {
   // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
   // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).
   bool selective_by_op = false;
+  Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

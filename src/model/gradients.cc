@@ -288,13 +288,14 @@ class Differentiator {
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});
     if (!fusions_.grad_accumulation) {
-      // The gradient of this micro-batch is added to the float accumulator in a pass of its own.
+      // The gradient of this micro-batch, 2 bytes, is added to the accumulator in a pass of its
+      // own.
       Op add;
       add.kind = OpKind::Elementwise;
       add.name = "accumulate d " + op.name;
       add.direction = Direction::WeightGrad;
       add.traffic = static_cast<double>(op.matmul.groups) * static_cast<double>(op.matmul.n) *
-                    static_cast<double>(op.matmul.k) * 10 * byte;
+                    static_cast<double>(op.matmul.k) * (2 * byte + 2 * size_of(fusions_.gradient));
       graph_.weight_grad.push_back(std::move(add));
     }
   }

@@ -96,7 +96,6 @@ struct SoftwareProfile {
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.
   bool fused_experts = false;
-  bool grouped_launches = false;  // the host launches an expert's matmuls one by one
 
   // What hides under compute: the share in [0, 1].
   double overlap_tp = 0;          // of tensor-parallel collectives
@@ -141,6 +140,12 @@ struct SoftwareProfile {
   // block takes as long as the slower of both.
   Seconds host_op;
   GraphScope graphs = GraphScope::None;
+  // Expert by expert launches: what each further expert adds to a matmul over experts, with the
+  // kernels that quantise and lay out its operands. 0 where one kernel takes them all.
+  Seconds expert_launch;
+  // A plain all-to-all waits on the host for the counts of tokens, and the device runs dry: once a
+  // forward pass of a MoE layer.
+  Seconds dispatch_sync;
   Seconds step_overhead;  // once a step: data, logging, optimiser launch
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).

@@ -42,7 +42,6 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
   visit("fused_experts", p.fused_experts);
-  visit("grouped_launches", p.grouped_launches);
 
   visit("overlap_tp", p.overlap_tp, 0, 1);
   visit("overlap_gradients", p.overlap_gradients, 0, 1);
@@ -65,6 +64,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("launch", p.launch);
   visit("host_op", p.host_op);
   visit("graphs", p.graphs);
+  visit("expert_launch", p.expert_launch);
+  visit("dispatch_sync", p.dispatch_sync);
   visit("step_overhead", p.step_overhead);
   visit("expert_spread", p.expert_spread, 0, 10);
   visit("context", p.context);
