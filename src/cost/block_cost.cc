@@ -61,7 +61,8 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.quantised_dispatch,
           s.fused_norm,
           s.fused_projections,
-          s.selective_by_op};
+          s.selective_by_op,
+          s.recompute_stops_early};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {

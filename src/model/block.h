@@ -42,6 +42,9 @@ struct Fusions {
   // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
   // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).
   bool selective_by_op = false;
+  // Full recomputation of a layer ends with the last tensor that a gradient reads: the projection
+  // down and what follows it do not run again (PyTorch's checkpoint since 2.1).
+  bool recompute_stops_early = false;
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 
