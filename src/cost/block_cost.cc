@@ -62,7 +62,8 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_norm,
           s.fused_projections,
           s.selective_by_op,
-          s.recompute_stops_early};
+          s.recompute_stops_early,
+          s.keeps_gathered};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {

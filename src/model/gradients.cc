@@ -142,7 +142,7 @@ class Differentiator {
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
     if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
-    if (policy_ == Recompute::Full) return false;
+    if (policy_ == Recompute::Full || fusions_.keeps_gathered) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }

@@ -86,6 +86,9 @@ struct SoftwareProfile {
   bool selective_by_op = false;
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
+  // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
+  // shard and gathers again.
+  bool keeps_gathered = false;
 
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.
