@@ -26,6 +26,7 @@ struct RunPrediction {
   Bytes memory;  // of the fullest rank
   Strategy strategy;
   std::string software;                                    // the profile
+  bool moe = false;                                        // the model has experts
   std::vector<std::pair<std::string, Seconds>> breakdown;  // parts of `step` on the critical rank
   std::vector<std::string> assumed;
 };
@@ -39,6 +40,7 @@ class RunPredictor {
 
   // Unsupported, with the reason: see RunJobs::job_of.
   Result<RunPrediction> predict(const Run& run);
+  RunPrediction predict(const RunJob& job);
   // The prediction with its pipeline, for explanations.
   Candidate simulate(const RunJob& job);
   RunJobs& jobs() { return jobs_; }

@@ -14,10 +14,9 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
-                                  "validate", "list",     "show"};
-constexpr const char* kNotBuilt[] = {"profile",   "train",  "tune",   "sweep", "recipe",
-                                     "calibrate", "report", "export", "import"};
+constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
+                                  "calibrate", "import",   "list",    "show"};
+constexpr const char* kNotBuilt[] = {"profile", "train", "tune", "sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -29,8 +28,9 @@ struct Raw {
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
-      rules, spend, deadline, runs, group, calibrate, required;
-  bool show_rules = false;
+      rules, spend, deadline, runs, group, calibrate, required, steps, report, chip, ranks, nodes;
+  std::vector<std::string> files;
+  bool show_rules = false, published = false;
 };
 
 void add_training_options(CLI::App& command, RawJob& job) {
@@ -90,14 +90,38 @@ void add_others(CLI::App& app, Raw& raw) {
       app.add_subcommand("validate", "Predict published runs and print the errors");
   validate->add_option("--runs", raw.runs, "runs, one JSON record a line; else those built in");
   validate->add_option("--group", raw.group, "only this group of runs");
-  validate->add_option("--calibrate", raw.calibrate, "not built yet");
+  validate->add_option("--calibrate", raw.calibrate,
+                       "fit software to this many runs of each group and chip, score the others");
   validate->add_option("--require", raw.required, "median=5%,p90=15%: exit 4 if errors are larger");
+  CLI::App* calibrate = app.add_subcommand("calibrate", "Fit a software profile to measured steps");
+  calibrate->add_option("STEPS", raw.steps, "measured steps, one JSON record a line");
+  calibrate->add_option("--out", raw.out, "the profile, for --software")->required();
+  calibrate->add_option("--software", raw.job.software, "where to start, else the steps' own");
+  calibrate->add_flag("--published", raw.published,
+                      "fit the built-in profiles to the published runs instead");
+  calibrate->add_option("--report", raw.report,
+                        "with --published: the account of accuracy, REPORT.json and .csv");
   CLI::App* list = app.add_subcommand("list", "What is built in");
   list->add_option("WHAT", raw.what, "models, clusters, chips, software, schedules or rules")
       ->required();
   CLI::App* show = app.add_subcommand("show", "One of them, each number with its source");
   show->add_option("NAME", raw.name, "as `list` prints it")->required();
   show->add_flag("--rules", raw.show_rules, "what the export rules say of its chip");
+}
+
+void add_import(CLI::App& app, Raw& raw) {
+  CLI::App* import =
+      app.add_subcommand("import", "Take over other programs' measurements, recognised by content");
+  import
+      ->add_option("FILE", raw.files,
+                   "logs of nccl-tests or OSU, PyTorch or Nsight traces, stores, tables of "
+                   "timings; or one topology: nvidia-smi topo -m, NCCL's XML")
+      ->required();
+  import->add_option("--db", raw.job.db, "store ($XDG_DATA_HOME/narrows/measurements.db)");
+  import->add_option("--chip", raw.chip, "the chip, where a file does not say it");
+  import->add_option("--ranks", raw.ranks, "ranks, where a log does not say it");
+  import->add_option("--nodes", raw.nodes, "a topology's cluster has N such nodes (1)");
+  import->add_option("--out", raw.out, "write a topology's cluster file; else to stdout");
 }
 
 void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
@@ -111,6 +135,7 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_simulate(app, raw);
   add_compare(app, raw);
   add_others(app, raw);
+  add_import(app, raw);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -213,8 +238,32 @@ Result<RequiredErrors> required_errors(const std::string& text) {
 }
 
 Result<Command> validate_of(const Raw& raw) {
-  if (!raw.calibrate.empty()) return unsupported("--calibrate: fitting to runs is not built yet");
-  return ValidateOptions{raw.runs, raw.group, TRY(required_errors(raw.required))};
+  ValidateOptions validate{raw.runs, raw.group, 0, TRY(required_errors(raw.required))};
+  TRY(read_option(validate.calibrate, {"--calibrate", raw.calibrate}, positive_int));
+  return validate;
+}
+
+Result<Command> calibrate_of(const Raw& raw) {
+  if (raw.steps.empty() != raw.published)
+    return invalid("calibrate: expected a file of steps, or --published");
+  CalibrateOptions calibrate;
+  calibrate.steps = raw.steps;
+  calibrate.published = raw.published;
+  calibrate.out = raw.out;
+  if (!raw.report.empty()) calibrate.report = raw.report;
+  if (!raw.job.software.empty()) calibrate.software = raw.job.software;
+  return calibrate;
+}
+
+Result<Command> import_of(const Raw& raw) {
+  ImportOptions import;
+  import.files = raw.files;
+  import.chip = raw.chip;
+  if (!raw.job.db.empty()) import.db = raw.job.db;
+  TRY(read_option(import.ranks, {"--ranks", raw.ranks}, positive_int));
+  TRY(read_option(import.nodes, {"--nodes", raw.nodes}, positive_int));
+  if (!raw.out.empty()) import.out = raw.out;
+  return import;
 }
 
 Result<Command> command_of(const std::string& name, const Raw& raw) {
@@ -223,6 +272,8 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
   if (name == "validate") return validate_of(raw);
+  if (name == "calibrate") return calibrate_of(raw);
+  if (name == "import") return import_of(raw);
   if (name == "show") return ShowOptions{raw.name, raw.show_rules};
   return ListOptions{TRY(one_of(
       {"list", raw.what}, {"models", "clusters", "chips", "software", "schedules", "rules"}))};
@@ -284,7 +335,8 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
   for (std::size_t i = 0; i + 1 < args.size(); ++i) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
-        args[i] == "--version" || (args[i] == "--rules" && rules_is_flag))
+        args[i] == "--version" || args[i] == "--published" ||
+        (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))
       return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),

@@ -90,7 +90,25 @@ struct RequiredErrors {
 struct ValidateOptions {
   std::string runs;   // a file, "" = the published runs that are built in
   std::string group;  // "" = all
+  int calibrate = 0;  // runs of each (group, chip) that software is fitted to first
   RequiredErrors required;
+};
+
+struct CalibrateOptions {
+  std::string steps;                    // a user's measured steps; "" with `published`
+  bool published = false;               // fit the built-in profiles to the published runs
+  std::string out;                      // the profile, or the overlay of the built-in ones
+  std::optional<std::string> report;    // with `published`: the account, without ".json"
+  std::optional<std::string> software;  // the profile to start from, else the steps' own
+};
+
+struct ImportOptions {
+  std::vector<std::string> files;
+  std::optional<std::string> db;   // else the default store
+  std::string chip;                // "" = as the files say
+  std::optional<int> ranks;        // of logs that do not say it
+  int nodes = 1;                   // of a topology
+  std::optional<std::string> out;  // where a topology's cluster goes, else stdout
 };
 
 struct ListOptions {
@@ -109,8 +127,9 @@ struct Words {
 };
 struct VersionOptions {};
 
-using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ValidateOptions, ListOptions, ShowOptions>;
+using Command =
+    std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions, DiffOptions,
+                 ValidateOptions, CalibrateOptions, ImportOptions, ListOptions, ShowOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -63,7 +63,9 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_projections,
           s.selective_by_op,
           s.recompute_stops_early,
-          s.keeps_gathered};
+          s.keeps_gathered,
+
+          s.gradient_dtype};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -78,13 +80,25 @@ BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster,
       software_(software),
       routing_(routing),
       kernels_(kernels),
-      counts_(counts),
-      load_slowdown_(load_slowdown(cluster.chip)) {}
+      counts_(counts) {}
 
 double load_slowdown(const Chip& chip) {
   const Result<FlopRate> peak = peak_rate(chip, "bf16");
   if (!peak || !chip.sustained_rate) return 1;
   return std::max(1.0, *peak / chip.sustained_rate->value);
+}
+
+double load_slowdown(double full, double duty) {
+  // Power of what does not multiply (memory-bound kernels, waiting for links), over the limit.
+  constexpr double kRest = 0.6;
+  const double power = full * full * full;  // of multiplying at the rated clock, over the limit
+  const double left = 1 - (1 - duty) * kRest;
+  if (duty <= 0 || duty * power <= left) return 1;
+  // The cube root of their ratio, by Newton's method from above.
+  const double cube = duty * power / left;
+  double root = full;
+  for (int i = 0; i < 8; ++i) root -= (root - cube / (root * root)) / 3;
+  return std::min(root, full);
 }
 
 const Reach& BlockPricer::reach(int ep, int node) const {
@@ -178,6 +192,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
     estimate.time *= software_.matmul_slowdown;
+    estimate.time += (op.matmul.groups - 1) * software_.expert_launch;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.attention_slowdown;
@@ -186,9 +201,6 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
     estimate.time *= software_.stream_slowdown;
   }
-  // Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
-  // power brings the clock down.
-  if (multiplies(op) && software_.kernel_generation.empty()) estimate.time *= load_slowdown_;
   // A stack's own kernels were measured beside communication; alone they take less.
   if (!software_.kernel_generation.empty()) estimate.time /= software_.compute_slowdown;
   estimate.time = max(estimate.time, software_.launch);
@@ -200,15 +212,13 @@ Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const
   const GraphScope graphs = software_.graphs;
   if (graphs == GraphScope::Pass) return {};
   if (graphs == GraphScope::Attention && kind == BlockKind::Attention) return {};
-  constexpr double kGrouped = 0.25;  // of an op: one more launch inside the same call
   const auto travels = [](const Op& op) {
     return op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
   };
   double count = 0, outside = 0;
   for (const Op& op : ops) {
     if (software_.fused_experts && op.inside_experts) continue;
-    const bool one_by_one = software_.grouped_launches && op.kind == OpKind::Matmul;
-    count += 1 + (one_by_one ? kGrouped * (op.matmul.groups - 1) : 0);
+    count += 1;
     if (travels(op) && op.direction == Direction::Forward && outside == 0) outside = count - 1;
     if (travels(op) && op.direction != Direction::Forward) outside = -count;
   }
@@ -243,6 +253,9 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                         cluster_, software_.dispatcher)
               .time;
       const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
+      const bool waits = dispatches && op.direction == Direction::Forward &&
+                         software_.dispatcher == Dispatcher::AllToAll;
+      if (waits) pass.exposed += software_.dispatch_sync;
       if (op.direction == Direction::Forward) {
         (dispatches ? exchange.dispatch : exchange.combine) += time;
       } else {

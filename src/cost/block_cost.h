@@ -96,7 +96,6 @@ class BlockPricer {
   Routing routing_;
   const KernelTimes& kernels_;
   const GroupCounts& counts_;
-  double load_slowdown_ = 1;
   mutable std::map<std::pair<int, int>, Reach> reaches_;
   mutable std::map<std::pair<int, double>, double> fullest_;
   std::map<Key, BlockCost> known_;
@@ -106,6 +105,11 @@ class BlockPricer {
 // How much longer matmuls take at the clock that the chip holds under tensor load than at the clock
 // its peaks are rated at; 1 where that clock is not known.
 double load_slowdown(const Chip& chip);
+
+// The same for a training whose matmuls fill `duty` of the time, `full` being the slow-down where
+// they fill all of it: power is averaged over longer than a layer, grows with the cube of the
+// clock, and the clock falls until the average meets the limit.
+double load_slowdown(double full, double duty);
 
 // The flags of a stack that change the graph.
 Fusions fusions_of(const SoftwareProfile& software);

@@ -57,6 +57,34 @@ Seconds beside_other(Seconds traffic, Seconds compute, const ItemPhases& phases,
   return traffic - hidden + software.comm_slowdown * held * hidden;
 }
 
+// Multiplying takes `factor` times as long.
+void stretch(PassCost& pass, double factor) {
+  const Seconds before = pass.compute();
+  if (before <= Seconds()) return;
+  pass.multiply *= factor;
+  const double all = pass.compute() / before;
+  for (Seconds& time : pass.by_basis) time *= all;
+  pass.uncertain *= all;
+}
+
+// Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
+// power brings the clock down, the more the larger their share of the time.
+// The input gradient is taken to multiply as much of its time as the forward pass, so that
+// recomputation changes neither.
+void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange,
+                          double full) {
+  Seconds multiply, all = 2 * exchange.forward();
+  for (const Halves* half : {&attention, &mlp}) {
+    multiply += 2 * half->forward.multiply + half->weight_grad.multiply;
+    all += 2 * duration(half->forward) + duration(half->weight_grad);
+  }
+  const double factor = load_slowdown(full, all > Seconds() ? multiply / all : 0);
+  for (Halves* half : {&attention, &mlp}) {
+    for (PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad})
+      stretch(*pass, factor);
+  }
+}
+
 ItemCost assemble(const Halves& attention, const Halves& mlp, const SoftwareProfile& software,
                   double multiprocessors, ItemCost item) {
   const bool overlap_shared = software.overlap_shared_expert;
@@ -156,6 +184,11 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       if (layout.recompute == Recompute::Full) cost.kept.until_input_grad = input_only;
       break;
     }
+  }
+  // Kernels of a stack's own generation were measured in training.
+  if (blocks_.software().kernel_generation.empty()) {
+    const double full = load_slowdown(blocks_.cluster().chip);
+    slow_down_under_load(attention, mlp, cost.phases.exchange, full);
   }
   return items_
       .emplace(key,

@@ -124,7 +124,7 @@ class Differentiator {
       add_once(kept, id);
       return true;
     }
-    const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
+    const std::size_t index = static_cast<std::size_t>(index_of(*producer));
     if (again_[index]) return false;
     again_[index] = true;
     for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
@@ -149,8 +149,12 @@ class Differentiator {
     const TensorId shard = gather->inputs.front();
     if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
     graph_.weight_grad.push_back(*gather);
+    graph_.weight_grad.back().forward = index_of(*gather);
     graph_.weight_grad.back().direction = Direction::WeightGrad;
     return true;
+  }
+  int index_of(const Op& forward) const {
+    return static_cast<int>(&forward - graph_.forward.data());
   }
   void keep_only_input() {
     for (const TensorId id : graph_.kept_for_weight) add_once(graph_.handed_to_weight, id);
@@ -177,6 +181,7 @@ class Differentiator {
       if (!again_[i]) continue;
       graph_.recompute.push_back(graph_.forward[i]);
       graph_.recompute.back().recomputed = true;
+      graph_.recompute.back().forward = static_cast<int>(i);
     }
   }
 
@@ -244,6 +249,7 @@ class Differentiator {
   void push(const Op& forward, Direction direction, Bytes traffic) {
     Op op = forward;
     op.direction = direction;
+    op.forward = index_of(forward);
     op.traffic = traffic;
     std::swap(op.inputs, op.outputs);
     (direction == Direction::WeightGrad ? graph_.weight_grad : graph_.input_grad)
@@ -296,13 +302,14 @@ class Differentiator {
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});
     if (!fusions_.grad_accumulation) {
-      // The gradient of this micro-batch is added to the float accumulator in a pass of its own.
+      // The gradient of this micro-batch, 2 bytes, is added to the accumulator in a pass of its
+      // own.
       Op add;
       add.kind = OpKind::Elementwise;
       add.name = "accumulate d " + op.name;
       add.direction = Direction::WeightGrad;
       add.traffic = static_cast<double>(op.matmul.groups) * static_cast<double>(op.matmul.n) *
-                    static_cast<double>(op.matmul.k) * 10 * byte;
+                    static_cast<double>(op.matmul.k) * (2 * byte + 2 * size_of(fusions_.gradient));
       graph_.weight_grad.push_back(std::move(add));
     }
   }
@@ -334,6 +341,7 @@ class Differentiator {
   void derive_collective(const Op& op) {
     Op mirror = op;
     mirror.direction = Direction::InputGrad;
+    mirror.forward = index_of(op);
     std::swap(mirror.inputs, mirror.outputs);
     switch (op.collective.what) {
       case CollectiveKind::AllGather:

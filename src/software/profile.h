@@ -34,6 +34,14 @@ struct FitBounds {
   friend bool operator==(const FitBounds&, const FitBounds&) = default;
 };
 
+// How far forecasts of the stack go wrong beyond what their kernels' own errors say: nine in ten
+// measured times lie within this ratio of the forecast, above or below. From runs that no fit had
+// seen; the values here are for a stack of which no run is known.
+struct ForecastSpread {
+  double dense = 1.5;
+  double moe = 1.8;
+  friend bool operator==(const ForecastSpread&, const ForecastSpread&) = default;
+};
 // What of a step the host launches as CUDA graphs: nothing, a MoE layer up to its dispatch, that
 // and attention, or whole passes.
 enum class GraphScope { None, Router, Attention, Pass };
@@ -93,7 +101,6 @@ struct SoftwareProfile {
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.
   bool fused_experts = false;
-  bool grouped_launches = false;  // the host launches an expert's matmuls one by one
 
   // What hides under compute: the share in [0, 1].
   double overlap_tp = 0;          // of tensor-parallel collectives
@@ -138,6 +145,12 @@ struct SoftwareProfile {
   // block takes as long as the slower of both.
   Seconds host_op;
   GraphScope graphs = GraphScope::None;
+  // Expert by expert launches: what each further expert adds to a matmul over experts, with the
+  // kernels that quantise and lay out its operands. 0 where one kernel takes them all.
+  Seconds expert_launch;
+  // A plain all-to-all waits on the host for the counts of tokens, and the device runs dry: once a
+  // forward pass of a MoE layer.
+  Seconds dispatch_sync;
   Seconds step_overhead;  // once a step: data, logging, optimiser launch
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).
@@ -146,8 +159,13 @@ struct SoftwareProfile {
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like
 
+  ForecastSpread spread;
+
   std::vector<std::string> notes;
   std::map<std::string, std::string> sources;  // field name -> where its value comes from
+  // Figure -> the profile in whose file its bounds stand: this one, or one that it is like. Empty
+  // for a profile that was not read by name.
+  std::map<std::string, std::string> fitted_in;
   std::map<std::string, FitBounds> fits;  // field name -> bounds of a figure that may be fitted
 
   friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 #include "base/text.h"
@@ -41,7 +42,6 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_loss", p.fused_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
   visit("fused_experts", p.fused_experts);
-  visit("grouped_launches", p.grouped_launches);
 
   visit("overlap_tp", p.overlap_tp, 0, 1);
   visit("overlap_gradients", p.overlap_gradients, 0, 1);
@@ -64,6 +64,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("launch", p.launch);
   visit("host_op", p.host_op);
   visit("graphs", p.graphs);
+  visit("expert_launch", p.expert_launch);
+  visit("dispatch_sync", p.dispatch_sync);
   visit("step_overhead", p.step_overhead);
   visit("expert_spread", p.expert_spread, 0, 10);
   visit("context", p.context);
@@ -156,17 +158,21 @@ Json value_json(const std::vector<T>& values) {
 
 struct Writer {
   Json json;
-  const std::map<std::string, std::string>& sources;
-  const std::map<std::string, FitBounds>& fits;
+  const SoftwareProfile& profile;
 
   template <typename T, typename... Limits>
   void operator()(const char* name, const T& value, Limits...) {
-    const auto source = sources.find(name);
+    const auto source = profile.sources.find(name);
     Json figure = Json::object();
     figure.set("value", value_json(value));
-    const auto fit = fits.find(name);
-    if (fit != fits.end()) figure.set("fit", fit_json(value, fit->second));
-    figure.set("source", source == sources.end() ? "" : source->second);
+    const auto fit = profile.fits.find(name);
+    if (fit != profile.fits.end()) {
+      Json bounds = fit_json(value, fit->second);
+      const auto owner = profile.fitted_in.find(name);
+      if (owner != profile.fitted_in.end()) bounds.set("of", owner->second);
+      figure.set("fit", std::move(bounds));
+    }
+    figure.set("source", source == profile.sources.end() ? "" : source->second);
     json.set(name, std::move(figure));
   }
 };
@@ -254,6 +260,7 @@ Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits)
       return invalid(
           fmt::format("{}: expected low < high with the value between them", figure.place("fit")));
     }
+    fit.skip("of");
     TRY(fit.finish());
     return FitBounds{si(low), si(high)};
   } else {
@@ -265,8 +272,7 @@ Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits)
 // Stops at the first complaint.
 struct Reader {
   JsonObject& object;
-  std::map<std::string, std::string>& sources;
-  std::map<std::string, FitBounds>& fits;
+  SoftwareProfile& profile;
   Status status;
 
   template <typename T, typename... Limits>
@@ -277,16 +283,30 @@ struct Reader {
   Status read(const char* name, T& value, Limits... limits) {
     JsonObject figure = TRY(object.object(name));
     TRY(read_value(figure, value, limits...));
-    if (figure.has("fit")) fits[name] = TRY(read_fit(figure, value, limits...));
+    if (figure.has("fit")) {
+      profile.fits[name] = TRY(read_fit(figure, value, limits...));
+      JsonObject fit = TRY(figure.object("fit"));
+      if (fit.has("of")) profile.fitted_in[name] = TRY(fit.string("of"));
+    }
     const std::string source = TRY(figure.string("source"));
     if (source.empty()) {
       return invalid(fmt::format("{}: expected where the value comes from, found \"\"",
                                  figure.place("source")));
     }
-    sources[name] = source;
+    profile.sources[name] = source;
     return figure.finish();
   }
 };
+
+Result<ForecastSpread> read_spread(JsonObject& parent) {
+  constexpr double kMost = 100;
+  JsonObject object = TRY(parent.object("spread"));
+  ForecastSpread spread;
+  spread.dense = TRY(object.number("dense", 1, kMost));
+  spread.moe = TRY(object.number("moe", 1, kMost));
+  TRY(object.finish());
+  return spread;
+}
 
 Status check(const SoftwareProfile& profile, const JsonObject& object) {
   const auto empty = [&](const char* field) {
@@ -306,15 +326,105 @@ Status check(const SoftwareProfile& profile, const JsonObject& object) {
   return {};
 }
 
+// One number by name, in SI units: read, and written.
+struct Finder {
+  std::string_view wanted;
+  std::optional<double> found;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, const T& value, Limits...) {
+    if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Seconds> ||
+                  std::is_same_v<T, Bytes>) {
+      if (wanted == name) found = si(value);
+    }
+  }
+};
+
+struct Limiter {
+  std::string_view wanted;
+  FitBounds limits;
+
+  void operator()(const char* name, const double&, double least, double most) {
+    if (wanted == name) limits = {least, most};
+  }
+  template <typename T, typename... Limits>
+  void operator()(const char*, const T&, Limits...) {}
+};
+
+struct Setter {
+  std::string_view wanted;
+  double value;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, T& field, Limits...) {
+    if (wanted != name) return;
+    if constexpr (std::is_same_v<T, double>) field = value;
+    if constexpr (std::is_same_v<T, Seconds>) field = value * sec;
+    if constexpr (std::is_same_v<T, Bytes>) field = value * byte;
+  }
+};
+
+// Four digits, in the unit that people would use.
+struct Rounder {
+  std::string_view wanted;
+  double value;
+  Json json;
+
+  template <typename T, typename... Limits>
+  void operator()(const char* name, const T&, Limits...) {
+    if (wanted != name) return;
+    if constexpr (std::is_same_v<T, double>) {
+      json = Json(std::stod(fmt::format("{:.4g}", value)));
+    } else if constexpr (std::is_same_v<T, Seconds>) {
+      const bool large = value >= 0.1, tiny = value < 1e-3;
+      json = Json(large  ? fmt::format("{:.4g} s", value)
+                  : tiny ? fmt::format("{:.4g} us", value * 1e6)
+                         : fmt::format("{:.4g} ms", value * 1e3));
+    } else if constexpr (std::is_same_v<T, Bytes>) {
+      json = Json(fmt::format("{:.4g} MB", value / 1e6));
+    }
+  }
+};
+
 }  // namespace
 
+std::optional<double> figure_of(const SoftwareProfile& profile, std::string_view field) {
+  Finder finder{field, std::nullopt};
+  each_field(profile, finder);
+  return finder.found;
+}
+
+FitBounds limits_of(std::string_view field) {
+  Limiter limiter{field, {0, std::numeric_limits<double>::max()}};
+  const SoftwareProfile any;
+  each_field(any, limiter);
+  return limiter.limits;
+}
+
+void set_figure(SoftwareProfile& profile, std::string_view field, double value) {
+  ASSERT(figure_of(profile, field).has_value());
+  Setter setter{field, value};
+  each_field(profile, setter);
+}
+
+Json rounded_figure(std::string_view field, double value) {
+  Rounder rounder{field, value, {}};
+  const SoftwareProfile any;
+  each_field(any, rounder);
+  return rounder.json;
+}
+
 Json to_json(const SoftwareProfile& profile) {
-  Writer writer{Json::object(), profile.sources, profile.fits};
+  Writer writer{Json::object(), profile};
   writer.json.set("name", profile.name);
   if (profile.family != profile.name) writer.json.set("family", profile.family);
   writer.json.set("title", profile.title);
   writer.json.set("source", profile.source);
   each_field(profile, writer);
+  Json spread = Json::object();
+  spread.set("dense", profile.spread.dense);
+  spread.set("moe", profile.spread.moe);
+  writer.json.set("spread", std::move(spread));
   Json notes = Json::array();
   for (const std::string& note : profile.notes) notes.push(note);
   writer.json.set("notes", std::move(notes));
@@ -327,9 +437,10 @@ Result<SoftwareProfile> software_from_json(JsonObject& object) {
   profile.family = TRY(object.string_or("family", profile.name));
   profile.title = TRY(object.string("title"));
   profile.source = TRY(object.string("source"));
-  Reader reader{object, profile.sources, profile.fits, {}};
+  Reader reader{object, profile, {}};
   each_field(profile, reader);
   if (!reader.status) return tl::unexpected(reader.status.error());
+  if (object.has("spread")) profile.spread = TRY(read_spread(object));
   const Json* notes = TRY(object.array("notes"));
   for (const Json& note : notes->items()) {
     if (!note.is_string()) {
