@@ -65,8 +65,10 @@ void add_zero(const Run& run, const SoftwareProfile& software, Strategy& s, Assu
   s.dp_shard = 1;
   if (s.zero == 0) return;
   s.dp_shard = replicas;
-  // A printed group smaller than all replicas is hybrid sharding.
-  const int printed = run.layout.shard.value_or(replicas);
+  // A printed group smaller than all replicas is hybrid sharding; one of all data-parallel ranks is
+  // over the context-parallel ranks too, which hold the same weights.
+  int printed = run.layout.shard.value_or(replicas);
+  if (printed == s.dp) printed = replicas;
   if (printed > 1 && printed < replicas && replicas % printed == 0) s.dp_shard = printed;
 }
 

@@ -62,6 +62,9 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_norm,
           s.fused_projections,
           s.selective_by_op,
+          s.recompute_stops_early,
+          s.keeps_gathered,
+
           s.gradient_dtype};
 }
 

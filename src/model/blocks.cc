@@ -300,9 +300,11 @@ TensorId head_block(const Site& site, TensorId x) {
     b.last().input_grad_needs = {logits};
     return loss;
   }
+  // Operation by operation: a float copy, then its softmax.
+  const TensorId copy = b.tensor("float logits", site.inside(), vocab, Dtype::F32);
+  b.memory_bound(OpKind::Elementwise, "logits to float", {logits}, copy);
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
-  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax,
-                 2 * (bytes_expected(b.at(softmax)) / byte));
+  b.memory_bound(OpKind::Loss, "cross-entropy", {copy}, softmax);
   b.last().input_grad_needs = {softmax};
   return softmax;
 }

@@ -142,7 +142,7 @@ class Differentiator {
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
     if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
-    if (policy_ == Recompute::Full) return false;
+    if (policy_ == Recompute::Full || fusions_.keeps_gathered) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
@@ -161,6 +161,20 @@ class Differentiator {
     graph_.kept_for_weight.clear();
     graph_.kept_for_input = {graph_.input};
     again_.assign(again_.size(), true);
+    if (fusions_.recompute_stops_early && graph_.second_half) {
+      for (std::size_t i = again_.size(); i-- > 0 && !is_needed(graph_.forward[i]);)
+        again_[i] = false;
+    }
+  }
+  // Whether a gradient of the block reads what the op makes.
+  bool is_needed(const Op& op) const {
+    for (const TensorId id : op.outputs) {
+      for (const Op& other : graph_.forward) {
+        if (contains(other.input_grad_needs, id) || contains(other.weight_grad_needs, id))
+          return true;
+      }
+    }
+    return false;
   }
   void insert_recomputation() {
     for (std::size_t i = 0; i < again_.size(); ++i) {

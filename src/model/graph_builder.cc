@@ -154,8 +154,17 @@ TensorId GraphBuilder::activation_fn(const std::string& name, TensorId x, bool g
   op.inputs = {x};
   op.outputs = {out};
   op.input_grad_needs = {x};
+  if (gated) keep_gate(op, Tensor(at(out)));
   graph_.forward.push_back(std::move(op));
   return out;
+}
+
+// Two operations, the activation of the gate and the product, keep what is between them.
+void GraphBuilder::keep_gate(Op& op, const Tensor& out) {
+  if (fusions_.activation) return;
+  const TensorId active = activation(op.name + " of the gate", out.rows, out.columns);
+  op.outputs.push_back(active);
+  op.input_grad_needs.push_back(active);
 }
 
 TensorId GraphBuilder::gate_fn(const std::string& name, TensorId gate, TensorId up) {
@@ -168,6 +177,7 @@ TensorId GraphBuilder::gate_fn(const std::string& name, TensorId gate, TensorId 
   op.inputs = {gate, up};
   op.outputs = {out};
   op.input_grad_needs = {gate, up};
+  keep_gate(op, Tensor(at(out)));
   graph_.forward.push_back(std::move(op));
   return out;
 }

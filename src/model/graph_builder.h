@@ -51,6 +51,7 @@ class GraphBuilder {
   Graph& graph() { return graph_; }
 
  private:
+  void keep_gate(Op& op, const Tensor& out);
   TensorId multiply(const std::string& name, TensorId x, TensorId operand, const MatmulShape& shape,
                     Recipe precision);
 

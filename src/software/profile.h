@@ -92,6 +92,11 @@ struct SoftwareProfile {
   // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
   // instead of the attention core's inner tensors.
   bool selective_by_op = false;
+  // Full recomputation does not run again what no gradient of the layer reads.
+  bool recompute_stops_early = false;
+  // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
+  // shard and gathers again.
+  bool keeps_gathered = false;
 
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.

@@ -80,6 +80,8 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_optimizer", p.fused_optimizer);
   visit("fused_projections", p.fused_projections);
   visit("selective_by_op", p.selective_by_op);
+  visit("recompute_stops_early", p.recompute_stops_early);
+  visit("keeps_gathered", p.keeps_gathered);
   visit("defers_scatter", p.defers_scatter);
 }
 

@@ -29,7 +29,7 @@ inline Fusions narrow_fusions() {
 inline Fusions eager_fusions() {
   Fusions fusions;
   fusions.norm = fusions.rope = fusions.norm_residual = fusions.projections = false;
-  fusions.selective_by_op = true;
+  fusions.selective_by_op = fusions.recompute_stops_early = true;
   return fusions;
 }
 
