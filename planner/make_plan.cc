@@ -67,6 +67,7 @@ Plan plan_of(const Job& job, const Candidate& candidate, const ForecastOptions& 
   plan.software = job.software;
   plan.training = job.training;
   plan.strategy = candidate.strategy;
+  plan.comm = candidate.prediction.comm;
   std::vector<Chunk> chunks;
   for (const StepCost::Run& run : candidate.runs)
     chunks.push_back({run.first, run.last, candidate.strategy.recompute});

@@ -66,7 +66,7 @@ class Enumerator {
 
  private:
   void tensor(Strategy s) {
-    const int most_cp = limits_.context_parallel ? kMostContext : 1;
+    const int most_cp = limits_.context_exchanges != 0 ? kMostContext : 1;
     const int most_tp = std::min(kMostTensor, std::max(space_.domain, 1));
     for (const int tp : pinned(pins_.tp, divisors(limits_.gpus, most_tp))) {
       for (const int cp : pinned(pins_.cp, divisors(limits_.gpus, most_cp))) {

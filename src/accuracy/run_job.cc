@@ -51,7 +51,11 @@ void widen(SoftwareProfile& software, const Strategy& s) {
   include(software.recomputes, s.recompute);
   include(software.zero_stages, s.zero);
   if (s.sequence_parallel) software.sequence_parallel = true;
-  if (s.cp > 1) software.context_parallel = true;
+  // The record does not say how: the stack's default, which its profile names first.
+  if (s.cp > 1) {
+    if (software.context_parallel.empty()) software.context_parallel = {ContextExchange::Ring};
+    software.context_parallel.resize(1);
+  }
   if (s.etp > 1) software.expert_tensor_parallel = true;
   software.most_chunks_per_rank = std::max(software.most_chunks_per_rank, s.vpp);
 }

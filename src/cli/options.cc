@@ -15,9 +15,9 @@ namespace narrows {
 namespace {
 
 constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
-                                  "validate", "list",     "show"};
-constexpr const char* kNotBuilt[] = {"profile",   "train",  "tune",   "sweep", "recipe",
-                                     "calibrate", "report", "export", "import"};
+                                  "validate", "import",   "list",    "show"};
+constexpr const char* kNotBuilt[] = {"profile", "train",     "tune",   "sweep",
+                                     "recipe",  "calibrate", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -29,7 +29,8 @@ struct Raw {
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
-      rules, spend, deadline, runs, group, calibrate, required;
+      rules, spend, deadline, runs, group, calibrate, required, chip, ranks, nodes;
+  std::vector<std::string> files;
   bool show_rules = false;
 };
 
@@ -100,6 +101,21 @@ void add_others(CLI::App& app, Raw& raw) {
   show->add_flag("--rules", raw.show_rules, "what the export rules say of its chip");
 }
 
+void add_import(CLI::App& app, Raw& raw) {
+  CLI::App* import =
+      app.add_subcommand("import", "Take over other programs' measurements, recognised by content");
+  import
+      ->add_option("FILE", raw.files,
+                   "logs of nccl-tests or OSU, PyTorch or Nsight traces, stores, tables of "
+                   "timings; or one topology: nvidia-smi topo -m, NCCL's XML")
+      ->required();
+  import->add_option("--db", raw.job.db, "store ($XDG_DATA_HOME/narrows/measurements.db)");
+  import->add_option("--chip", raw.chip, "the chip, where a file does not say it");
+  import->add_option("--ranks", raw.ranks, "ranks, where a log does not say it");
+  import->add_option("--nodes", raw.nodes, "a topology's cluster has N such nodes (1)");
+  import->add_option("--out", raw.out, "write a topology's cluster file; else to stdout");
+}
+
 void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   app.add_flag("--json", common.json, "one JSON document on stdout");
   app.add_flag("--quiet", common.quiet, "nothing but errors on stderr");
@@ -111,6 +127,7 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_simulate(app, raw);
   add_compare(app, raw);
   add_others(app, raw);
+  add_import(app, raw);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -217,12 +234,24 @@ Result<Command> validate_of(const Raw& raw) {
   return ValidateOptions{raw.runs, raw.group, TRY(required_errors(raw.required))};
 }
 
+Result<Command> import_of(const Raw& raw) {
+  ImportOptions import;
+  import.files = raw.files;
+  import.chip = raw.chip;
+  if (!raw.job.db.empty()) import.db = raw.job.db;
+  TRY(read_option(import.ranks, {"--ranks", raw.ranks}, positive_int));
+  TRY(read_option(import.nodes, {"--nodes", raw.nodes}, positive_int));
+  if (!raw.out.empty()) import.out = raw.out;
+  return import;
+}
+
 Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "plan") return plan_of(raw);
   if (name == "simulate") return simulate_of(raw);
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
   if (name == "validate") return validate_of(raw);
+  if (name == "import") return import_of(raw);
   if (name == "show") return ShowOptions{raw.name, raw.show_rules};
   return ListOptions{TRY(one_of(
       {"list", raw.what}, {"models", "clusters", "chips", "software", "schedules", "rules"}))};

@@ -93,6 +93,15 @@ struct ValidateOptions {
   RequiredErrors required;
 };
 
+struct ImportOptions {
+  std::vector<std::string> files;
+  std::optional<std::string> db;   // else the default store
+  std::string chip;                // "" = as the files say
+  std::optional<int> ranks;        // of logs that do not say it
+  int nodes = 1;                   // of a topology
+  std::optional<std::string> out;  // where a topology's cluster goes, else stdout
+};
+
 struct ListOptions {
   std::string what;
 };
@@ -110,7 +119,7 @@ struct Words {
 struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ValidateOptions, ListOptions, ShowOptions>;
+                             DiffOptions, ValidateOptions, ImportOptions, ListOptions, ShowOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -79,13 +79,16 @@ Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
   TRY(check_recompute(plan));
   const KernelTables tables = TRY(KernelTables::published());
   const KernelTimes kernels(tables, plan.cluster.chip, plan.software.kernel_generation);
-  const Job job{plan.model, plan.cluster, plan.software, plan.training, pins_of(plan.strategy)};
+  // What the plan names is not chosen again.
+  SoftwareProfile software = plan.software;
+  if (const auto named = context_exchange_of(plan.comm.cp)) software.context_parallel = {*named};
+  const Job job{plan.model, plan.cluster, software, plan.training, pins_of(plan.strategy)};
   const GroupCounts counts = routed_groups(plan.model);
   LeafEvaluator leaf(job, kernels, counts);
   const Candidate candidate = leaf.simulate_with(plan.strategy, runs_of(plan));
   PlayedPlan played;
   played.view.plan = plan_of(job, candidate, {price, default_convention(plan.software)});
-  played.view.plan.comm = plan.comm;
+  played.view.plan.software = plan.software;
   played.view.fullest_rank = candidate.prediction.fullest_rank;
   played.view.price = price;
   played.view.reasons = what_binds(played.view.plan);

@@ -37,6 +37,9 @@ struct Dispatch {
   Result<int> operator()(const ValidateOptions& o) const {
     return validate_command(o, common, console);
   }
+  Result<int> operator()(const ImportOptions& o) const {
+    return import_command(o, common, console);
+  }
   Result<int> operator()(const ListOptions& o) const { return list_command(o, common, console); }
   Result<int> operator()(const ShowOptions& o) const { return show_command(o, common, console); }
 };

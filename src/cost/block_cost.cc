@@ -25,6 +25,15 @@ const Span& span_on(const BlockLayout& layout, Axis axis) {
   }
 }
 
+Seconds duration(const BlockCost& cost) {
+  Seconds all;
+  for (const PassCost* pass :
+       {&cost.forward, &cost.recompute, &cost.input_grad, &cost.weight_grad}) {
+    all += pass->compute() + pass->exposed;
+  }
+  return all;
+}
+
 }  // namespace
 
 PassCost& PassCost::operator+=(const PassCost& other) {
@@ -117,7 +126,32 @@ const BlockCost& BlockPricer::price(BlockKind kind, bool window, const BlockLayo
   const Key key{kind, window, layout};
   const auto found = known_.find(key);
   if (found != known_.end()) return found->second;
-  return known_.emplace(key, compute(key)).first->second;
+  Key chosen = key;
+  if (kind == BlockKind::Attention) {
+    chosen.layout.sharding.context = context_exchange(layout).value_or(ContextExchange::AllGather);
+  }
+  return known_.emplace(key, compute(chosen)).first->second;
+}
+
+std::optional<ContextExchange> BlockPricer::context_exchange(const BlockLayout& layout) {
+  const Sharding& s = layout.sharding;
+  if (s.cp == 1) return std::nullopt;
+  const auto found = exchanges_.find(layout);
+  if (found != exchanges_.end()) return found->second;
+  std::optional<ContextExchange> best;
+  Seconds least;
+  Key key{BlockKind::Attention, false, layout};
+  for (const ContextExchange exchange : software_.context_parallel) {
+    if (!spreads(exchange, model_.attention, s.tp, s.cp)) continue;
+    key.layout.sharding.context = exchange;
+    const Seconds time = duration(compute(key));
+    if (!best || time < least) {
+      best = exchange;
+      least = time;
+    }
+  }
+  // Rules CpUnsupported and CpHeads keep layouts away for which there is none.
+  return exchanges_.emplace(layout, best).first->second;
 }
 
 BlockCost BlockPricer::compute(const Key& key) const {
@@ -160,24 +194,26 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   return estimate;
 }
 
-// Graphs of a router's scope end where tokens leave and begin again where their gradients are back.
+// Graphs of a router's scope end where tokens leave, and begin again where their gradients are
+// back.
 Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const {
   const GraphScope graphs = software_.graphs;
   if (graphs == GraphScope::Pass) return {};
   if (graphs == GraphScope::Attention && kind == BlockKind::Attention) return {};
-  const auto travels = [](const Op& op) {
-    return op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
-  };
-  double count = 0, outside = 0;
+  int count = 0;
+  int before = 0, after = 0;  // ops before the first exchange, and after the last one
   for (const Op& op : ops) {
     if (software_.fused_experts && op.inside_experts) continue;
-    count += 1;
-    if (travels(op) && op.direction == Direction::Forward && outside == 0) outside = count - 1;
-    if (travels(op) && op.direction != Direction::Forward) outside = -count;
+    ++count, ++after;
+    const bool travels = op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
+    if (travels && before == 0) before = count;
+    if (travels) after = 0;
   }
-  if (graphs == GraphScope::None || kind != BlockKind::Moe) outside = 0;
-  const double graphed = outside >= 0 ? outside : count + outside;
-  return (count - graphed) * software_.host_op;
+  if (graphs != GraphScope::None && kind == BlockKind::Moe && before > 0) {
+    const bool forward = ops.front().direction == Direction::Forward;
+    count -= forward ? before : after;
+  }
+  return count * software_.host_op;
 }
 
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
@@ -185,11 +221,13 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
   const BlockLayout& layout = key.layout;
   PassCost pass;
   pass.host = host_time(ops, key.kind);
+  Seconds ring, attention;
   for (const Op& op : ops) {
     if (software_.fused_experts && op.inside_experts && is_quantised(layout.recipe)) continue;
     if (op.kind != OpKind::Collective) {
       const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
+      if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;
       if (op.beside_exchange) pass.beside += estimate.time;
@@ -215,13 +253,23 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
       continue;
     }
     const Seconds time = collective_time(op.collective, span_on(layout, axis), cluster_).time;
+    if (axis == Axis::Cp && op.collective.what == CollectiveKind::SendRecv) {
+      ring += (layout.sharding.cp - 1) * time;
+      continue;
+    }
     // What is gathered again for W travels beside I (korthikanti2022 §4.2.2).
     const bool beside = op.direction == Direction::WeightGrad;
-    const double share =
-        beside ? 1 : (axis == Axis::Cp ? software_.overlap_cp : software_.overlap_tp);
+    const double share = beside ? 1 : (axis == Axis::Cp ? 0 : software_.overlap_tp);
     pass.hidden += share * time;
     pass.exposed += (1 - share) * time;
   }
+  // Each step of a ring sends the next keys and values while it attends to these; the last sends
+  // nothing.
+  const double cp = layout.sharding.cp;
+  const Seconds beside = ring * software_.comm_slowdown;
+  const Seconds hidden = min(beside, attention * ((cp - 1) / cp));
+  pass.hidden += hidden;
+  pass.exposed += beside - hidden;
   return pass;
 }
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 
 #include "cost/estimate.h"
 #include "cost/exchange.h"
@@ -62,6 +63,9 @@ class BlockPricer {
               Routing routing, const KernelTimes& kernels, const GroupCounts& counts);
 
   const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
+  // How attention is exchanged under context parallelism: of the stack's ways the quickest for this
+  // layout, the same for all layers; nothing without.
+  std::optional<ContextExchange> context_exchange(const BlockLayout& layout);
   // What routing brings to the fullest rank and to the mean one, per token sent.
   RoutedLoad routed_load(const BlockLayout& layout) const;
 
@@ -95,6 +99,7 @@ class BlockPricer {
   mutable std::map<std::pair<int, int>, Reach> reaches_;
   mutable std::map<std::pair<int, double>, double> fullest_;
   std::map<Key, BlockCost> known_;
+  std::map<BlockLayout, std::optional<ContextExchange>> exchanges_;
 };
 
 // How much longer matmuls take at the clock that the chip holds under tensor load than at the clock

@@ -22,7 +22,7 @@ BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& g
 }
 
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
-  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}, {}, {}};
+  LayoutCost shared{layout, classes_of(pricer.blocks().model()), {}, {}, {}, {}, {}};
   std::vector<ItemClass> distinct;
   for (const ItemClass& item : shared.classes) {
     const auto known = std::find(distinct.begin(), distinct.end(), item);
@@ -44,6 +44,9 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
           {pricer.pair(ahead, back, layout), pricer.pair_exposed(ahead, back, layout)});
     }
   }
+  const auto context = pricer.blocks().context_exchange(layout);
+  if (context) shared.comm.cp = to_string(*context);
+  if (layout.sharding.ep > 1) shared.comm.ep = to_string(pricer.blocks().software().dispatcher);
   return shared;
 }
 
@@ -119,6 +122,10 @@ void StepCost::add_shard_traffic(int index) {
   stretch(ticks.forward, ticks.forward_exposed, gather, software.overlap_fsdp * forward);
   stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter,
           software.overlap_fsdp * backward);
+}
+
+double StepCost::expert_skew() const {
+  return strategy_.ep > 1 ? pricer_.blocks().software().expert_skew : 0;
 }
 
 ShardBuffers StepCost::shard_buffers(Run run) const {

@@ -39,6 +39,7 @@ struct LayoutCost {
   };
   std::vector<int> index;
   std::vector<std::vector<PairTicks>> pairs;  // forward's index -> backward's index
+  CommChoice comm;                            // what the layout's communication is priced by
 };
 LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer);
 
@@ -58,6 +59,7 @@ class StepCost {
   const std::vector<ItemTicks>& items() const { return items_; }
   const ItemCost& item(int index) const { return *shared_.costs[static_cast<std::size_t>(index)]; }
   const BlockLayout& layout() const { return shared_.layout; }
+  const CommChoice& comm() const { return shared_.comm; }
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 
@@ -71,6 +73,8 @@ class StepCost {
   Tick pair_exposed(Run ahead, Run back) const;
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
+  // Of a chunk's time, by how much its expert group's last rank is later; 0 without such groups.
+  double expert_skew() const;
 
   // At their largest while a run of items is worked on.
   ShardBuffers shard_buffers(Run run) const;

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "model/context.h"
 #include "model/graph.h"
 #include "model/keep.h"
 #include "model/spec.h"
@@ -19,8 +20,9 @@ struct Sharding {
   int cp = 1;
   int ep = 1;
   int etp = 1;
-  int micro_batch = 1;        // sequences
-  std::int64_t sequence = 0;  // tokens of a whole sequence
+  int micro_batch = 1;                                   // sequences
+  std::int64_t sequence = 0;                             // tokens of a whole sequence
+  ContextExchange context = ContextExchange::AllGather;  // with cp > 1
   friend auto operator<=>(const Sharding&, const Sharding&) = default;
 };
 

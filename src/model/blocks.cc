@@ -52,11 +52,13 @@ AttentionShape attention_shape(const Site& site, bool window) {
   const AttentionSpec& a = site.model.attention;
   const Sharding& s = site.sharding;
   AttentionShape shape;
+  // Heads take the place of tokens, or each rank has queries from all over the sequence.
+  const int spread = s.cp > 1 && s.context == ContextExchange::AllToAll ? s.cp : 1;
   shape.batch = s.micro_batch;
-  shape.heads = a.heads / s.tp;
-  shape.kv_heads = a.kind == AttentionKind::Mla ? shape.heads : std::max(1, a.kv_heads / s.tp);
-  shape.queries = s.sequence / s.cp;
-  // Context parallelism gives each rank queries from all over the sequence, and gathers all keys.
+  shape.heads = a.heads / s.tp / spread;
+  shape.kv_heads =
+      a.kind == AttentionKind::Mla ? shape.heads : std::max(1, a.kv_heads / s.tp / spread);
+  shape.queries = s.sequence * spread / s.cp;
   shape.keys = s.sequence;
   shape.qk_dim = a.qk_dim();
   shape.v_dim = a.value_dim();
@@ -64,12 +66,46 @@ AttentionShape attention_shape(const Site& site, bool window) {
   return shape;
 }
 
-// Keys and values of the other context-parallel ranks, `columns` wide.
-void exchange_context(const Site& site, TensorId kv, double columns) {
-  if (site.sharding.cp == 1) return;
-  const Bytes whole =
-      site.sharding.cp * site.inside().expected * columns * size_of(site.b.at(kv).dtype);
-  site.b.collective("cp gather", kv, kv, {CollectiveKind::AllGather, Axis::Cp, whole, 0});
+// The attention core over a sequence that context parallelism may have spread. `keys` columns of
+// keys and values are among the inputs, `last` of which holds them.
+TensorId attend(const Site& site, std::initializer_list<TensorId> qkv, TensorId last, double keys,
+                bool window) {
+  GraphBuilder& b = site.b;
+  const Sharding& s = site.sharding;
+  const AttentionSpec& a = site.model.attention;
+  const double heads = static_cast<double>(a.heads) / s.tp;
+  const Bytes column = site.inside().expected * size_of(b.at(last).dtype);
+  TensorId gathered = kNoTensor;  // lives while attention runs; a rank keeps its own share
+  if (s.cp > 1 && s.context == ContextExchange::AllToAll) {
+    const Bytes sent = (heads * a.qk_dim() + keys) * column;
+    b.collective("cp spread heads", last, last, {CollectiveKind::AllToAll, Axis::Cp, sent, 0});
+  } else if (s.cp > 1 && s.context == ContextExchange::AllGather) {
+    const Rows whole{site.inside().expected * s.cp, site.inside().bound * s.cp};
+    gathered = b.tensor("keys and values of all", whole, keys, b.at(last).dtype);
+    b.collective("cp gather", last, gathered,
+                 {CollectiveKind::AllGather, Axis::Cp, bytes_expected(b.at(gathered)), 0});
+  } else if (s.cp > 1) {
+    // One message of a rank's own share; each of cp - 1 steps passes one on.
+    b.collective("cp ring", last, last, {CollectiveKind::SendRecv, Axis::Cp, keys * column, 0});
+  }
+  const AttentionShape shape = attention_shape(site, window);
+  const double queries = shape.batch * static_cast<double>(shape.queries);
+  const TensorId out = b.attention(shape, qkv, exactly(queries));
+  if (gathered != kNoTensor) b.last().inputs.push_back(gathered);
+  if (s.cp > 1 && s.context == ContextExchange::AllToAll) {
+    const Tensor had = b.at(out);
+    const double columns = heads * a.value_dim();
+    const TensorId back =
+        b.tensor("attention out of own tokens", site.inside(), columns, had.dtype);
+    return b.collective("cp spread tokens", out, back,
+                        {CollectiveKind::AllToAll, Axis::Cp, bytes_expected(had), 0});
+  }
+  if (s.cp > 1 && s.context == ContextExchange::Ring) {
+    // Each step's partial output is read and added to the sum: read, read, write.
+    const double extra = (3.0 * (s.cp - 1) - 2) * (bytes_expected(b.at(out)) / byte);
+    b.memory_bound(OpKind::Elementwise, "merge partial attention", {out}, out, extra);
+  }
+  return out;
 }
 
 TensorId mla(const Site& site, TensorId x, bool window) {
@@ -95,8 +131,8 @@ TensorId mla(const Site& site, TensorId x, bool window) {
   const TensorId key = b.rope(
       "rope and k assembly", {query, kv}, site.inside(), static_cast<double>(heads) * a.qk_dim(),
       static_cast<double>(heads) * (a.qk_nope + a.qk_dim() + 2 * a.qk_rope));
-  exchange_context(site, kv, static_cast<double>(heads) * (a.qk_dim() + a.v_dim));
-  return b.attention(attention_shape(site, window), {query, key, kv}, site.inside());
+  return attend(site, {query, key, kv}, kv, static_cast<double>(heads) * (a.qk_dim() + a.v_dim),
+                window);
 }
 
 TensorId gqa(const Site& site, TensorId x, bool window) {
@@ -111,8 +147,7 @@ TensorId gqa(const Site& site, TensorId x, bool window) {
     const double rotated = static_cast<double>(heads + kv_heads) * a.head_dim;
     qkv = b.rope("rope", {qkv}, site.inside(), columns, 2 * rotated);
   }
-  exchange_context(site, qkv, 2.0 * kv_heads * a.head_dim);
-  return b.attention(attention_shape(site, window), {qkv}, site.inside());
+  return attend(site, {qkv}, qkv, 2.0 * kv_heads * a.head_dim, window);
 }
 
 // Rows of the vocabulary's table; split over tensor-parallel ranks, each adds what it has.

@@ -48,6 +48,10 @@ const Op* producer_of(const Graph& graph, TensorId id) {
 // they are.
 bool is_quantise(const Op& op) { return op.kind == OpKind::Quantise; }
 
+bool gathers(const Op& op) {
+  return op.kind == OpKind::Collective && op.collective.what == CollectiveKind::AllGather;
+}
+
 class Differentiator {
  public:
   Differentiator(Graph& graph, Recompute policy, const Fusions& fusions)
@@ -87,14 +91,15 @@ class Differentiator {
       add_once(kept, id);
       return true;
     }
-    const std::size_t index = static_cast<std::size_t>(producer - graph_.forward.data());
+    const std::size_t index = static_cast<std::size_t>(index_of(*producer));
     if (again_[index]) return false;
     again_[index] = true;
     for (const TensorId input : producer->inputs) require(input, graph_.kept_for_input);
     return false;
   }
-  // A quantised copy whose source is recomputed anyway.
+  // A quantised copy whose source is recomputed anyway, and what context parallelism gathered.
   bool remade(const Op& op) const {
+    if (op.kind == OpKind::Collective) return op.collective.axis == Axis::Cp && gathers(op);
     if (!is_quantise(op)) return false;
     const Op* source = producer_of(graph_, op.inputs.front());
     return source != nullptr && recomputes(policy_, *source, op.inputs.front());
@@ -103,18 +108,20 @@ class Differentiator {
   // W (korthikanti2022 §4.2.2).
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
-    const bool gathers = gather != nullptr && gather->kind == OpKind::Collective &&
-                         gather->collective.what == CollectiveKind::AllGather &&
-                         gather->collective.axis == Axis::Tp;
-    if (!gathers || policy_ == Recompute::Full) return false;
+    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
+    if (policy_ == Recompute::Full) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
     const TensorId shard = gather->inputs.front();
     if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
     graph_.weight_grad.push_back(*gather);
+    graph_.weight_grad.back().forward = index_of(*gather);
     graph_.weight_grad.back().direction = Direction::WeightGrad;
     return true;
+  }
+  int index_of(const Op& forward) const {
+    return static_cast<int>(&forward - graph_.forward.data());
   }
   void keep_only_input() {
     for (const TensorId id : graph_.kept_for_weight) add_once(graph_.handed_to_weight, id);
@@ -127,6 +134,7 @@ class Differentiator {
       if (!again_[i]) continue;
       graph_.recompute.push_back(graph_.forward[i]);
       graph_.recompute.back().recomputed = true;
+      graph_.recompute.back().forward = static_cast<int>(i);
     }
   }
 
@@ -192,6 +200,7 @@ class Differentiator {
   void push(const Op& forward, Direction direction, Bytes traffic) {
     Op op = forward;
     op.direction = direction;
+    op.forward = index_of(forward);
     op.traffic = traffic;
     std::swap(op.inputs, op.outputs);
     (direction == Direction::WeightGrad ? graph_.weight_grad : graph_.input_grad)
@@ -256,7 +265,18 @@ class Differentiator {
     }
   }
 
+  // Under context parallelism a rank keeps its own keys and values, and gathers the others' again.
+  void regather_context() {
+    for (std::size_t i = 0; i < graph_.forward.size(); ++i) {
+      const Op& op = graph_.forward[i];
+      if (!gathers(op) || op.collective.axis != Axis::Cp || again_[i]) continue;
+      graph_.input_grad.push_back(op);
+      graph_.input_grad.back().direction = Direction::InputGrad;
+    }
+  }
+
   void derive_attention(const Op& op) {
+    regather_context();
     push(op, Direction::InputGrad, {});
     // dO . O, and the conversion of the accumulated dQ.
     Op around;
@@ -272,6 +292,7 @@ class Differentiator {
   void derive_collective(const Op& op) {
     Op mirror = op;
     mirror.direction = Direction::InputGrad;
+    mirror.forward = index_of(op);
     std::swap(mirror.inputs, mirror.outputs);
     switch (op.collective.what) {
       case CollectiveKind::AllGather:
@@ -292,6 +313,10 @@ class Differentiator {
         mirror.collective.bytes = partner_bytes(CollectiveKind::Dispatch);
         break;
       }
+      // Keys and values pass round again, and their gradients with them.
+      case CollectiveKind::SendRecv:
+        mirror.collective.bytes = 2 * op.collective.bytes;
+        break;
       // Without sequence parallelism the all-reduce stands at the region's exit in forward and at
       // its entry in backward.
       default:

@@ -27,6 +27,12 @@ std::string tensor_words(Rule rule, const Strategy& s, const Limits& limits) {
       return fmt::format("tp={}: a vocabulary of {} cannot be split that far", s.tp, limits.vocab);
     case Rule::CpUnsupported:
       return fmt::format("cp={}: {} has no context parallelism", s.cp, limits.software);
+    case Rule::CpHeads:
+      return fmt::format(
+          "cp={}: {} spreads heads over context-parallel ranks; tp={} leaves a rank {} heads and "
+          "{} "
+          "KV heads, which are not both divisible",
+          s.cp, limits.software, s.tp, limits.heads / s.tp, std::max(1, limits.kv_heads / s.tp));
     case Rule::CpSequence:
       return fmt::format("cp={}: a sequence of {} tokens is not divisible by 2*cp = {}", s.cp,
                          sequence, 2 * std::int64_t{s.cp});

@@ -96,6 +96,21 @@ Status check_mirror(const Plan& plan) {
   return {};
 }
 
+// The exchange of context parallelism that the plan names is one that its software has and its
+// heads allow.
+Status check_context(const Plan& plan) {
+  const Strategy& s = plan.strategy;
+  if (s.cp == 1 || plan.comm.cp.empty()) return {};
+  std::string offered;
+  for (const ContextExchange exchange : plan.software.context_parallel) {
+    if (!spreads(exchange, plan.model.attention, s.tp, s.cp)) continue;
+    if (to_string(exchange) == plan.comm.cp) return {};
+    offered += (offered.empty() ? "" : ", ") + to_string(exchange);
+  }
+  return invalid(
+      fmt::format("strategy.comm.cp: expected one of {}, found \"{}\"", offered, plan.comm.cp));
+}
+
 }  // namespace
 
 std::vector<Stage> stages_from(const Strategy& strategy, const std::vector<Chunk>& chunks) {
@@ -123,7 +138,7 @@ Status validate(const Plan& plan) {
   TRY(check_counts(plan));
   for (int route = 0; route < routes_of(plan.strategy); ++route) TRY(check_route(plan, route));
   if (is_mirrored(plan.strategy.schedule)) TRY(check_mirror(plan));
-  return {};
+  return check_context(plan);
 }
 
 }  // namespace narrows

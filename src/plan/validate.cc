@@ -87,7 +87,7 @@ Limits limits_of(const ModelSpec& model, const Cluster& cluster, const Training&
   limits.recomputes = bits(software.recomputes);
   limits.zero_stages = bits(software.zero_stages);
   limits.sequence_parallel = software.sequence_parallel;
-  limits.context_parallel = software.context_parallel;
+  limits.context_exchanges = bits(software.context_parallel);
   limits.expert_tensor_parallel = software.expert_tensor_parallel;
   limits.most_chunks_per_rank = software.most_chunks_per_rank;
   limits.chip = cluster.chip.name;
@@ -102,7 +102,12 @@ std::optional<Rule> broken_tensor_rule(const Strategy& s, const Limits& limits) 
   if (limits.shared_ffn % s.tp != 0) return Rule::TpSharedFfn;
   if (s.tp > limits.vocab) return Rule::TpVocab;
   if (s.cp > 1) {
-    if (!limits.context_parallel) return Rule::CpUnsupported;
+    if (limits.context_exchanges == 0) return Rule::CpUnsupported;
+    // Other exchanges leave the heads as they are.
+    const bool heads_only = limits.context_exchanges == bit(ContextExchange::AllToAll);
+    const int kv_heads = std::max(1, limits.kv_heads / s.tp);
+    if (heads_only && (limits.heads / s.tp % s.cp != 0 || kv_heads % s.cp != 0))
+      return Rule::CpHeads;
     if (limits.sequence % (2 * std::int64_t{s.cp}) != 0) return Rule::CpSequence;
   }
   if (s.sequence_parallel) {

@@ -31,6 +31,7 @@ enum class Rule {
   TpSharedFfn,     // tp divides the shared experts' FFN
   TpVocab,         // tp is at most the vocabulary (which is padded to a multiple)
   CpUnsupported,   // the software has no context parallelism
+  CpHeads,         // spreading heads instead of tokens (all-to-all): cp divides a rank's heads
   CpSequence,      // 2 cp divides the sequence: causal work is balanced by pairing chunks
   SpNeedsTp,       // sequence parallelism needs tp > 1
   SpUnsupported,   // the software has none
@@ -92,7 +93,7 @@ struct Limits {
   unsigned recomputes = 0;
   unsigned zero_stages = 0;
   bool sequence_parallel = false;
-  bool context_parallel = false;
+  unsigned context_exchanges = 0;  // of context parallelism; none = it has none
   bool expert_tensor_parallel = false;
   int most_chunks_per_rank = 1;
   // For words only.

@@ -57,7 +57,8 @@ struct StepPrediction {
   // Time by basis over the items' compute.
   std::array<Seconds, kBases> by_basis{};
   double relative_error =
-      0;  // expected, of the items' compute: errors of a family taken as fully correlated
+      0;            // expected, of the items' compute: errors of a family taken as fully correlated
+  CommChoice comm;  // the algorithms that were priced
   Played played;
 };
 

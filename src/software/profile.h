@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/units.h"
+#include "model/context.h"
 #include "model/keep.h"
 #include "model/recipe.h"
 #include "schedule/schedule.h"
@@ -53,7 +54,7 @@ struct SoftwareProfile {
   std::vector<Recipe>
       emulated_recipes;  // run on any chip, whether or not it multiplies in that format
   bool sequence_parallel = false;
-  bool context_parallel = false;
+  std::vector<ContextExchange> context_parallel;  // its default first; none = it has none
   bool expert_tensor_parallel = false;
   int most_chunks_per_rank = 1;  // virtual pipeline stages
 
@@ -85,9 +86,8 @@ struct SoftwareProfile {
   double overlap_gradients = 0;   // of the data-parallel gradient reduction
   double overlap_parameters = 0;  // of the gather of updated parameters
   double overlap_fsdp = 0;        // of per-layer gathers and scatters (ZeRO-3)
-  double overlap_cp = 0;
   double overlap_ep =
-      0;  // of expert traffic, under another micro-batch where schedules do not pair
+      0;  // of expert traffic under another micro-batch, where schedules do not pair
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
@@ -125,6 +125,9 @@ struct SoftwareProfile {
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).
   double expert_spread = 0;
+  // How far apart the ranks of an expert group leave a chunk, over the chunk's time: the next
+  // stage's first exchange waits for the last of them.
+  double expert_skew = 0;
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like

@@ -47,6 +47,29 @@ TEST_CASE("simulate: another cluster needs as many GPUs") {
   CHECK(fewer.err.find("8 GPUs") != std::string::npos);
 }
 
+TEST_CASE("simulate: plays the exchange of context parallelism that the plan names") {
+  const Scratch file("context.json");
+  REQUIRE(narrows_with(small_job({"--fix", "cp=4", "--out", file.path})).code == 0);
+  Result<Plan> plan = read_plan(file.path);
+  REQUIRE(plan);
+  CHECK(context_exchange_of(plan->comm.cp));
+  std::vector<double> steps;
+  for (const char* exchange : {"ring", "all-gather"}) {
+    plan->comm.cp = exchange;
+    REQUIRE(write_file(file.path, text_of(*plan)));
+    const Json root = json_of(narrows_with({"simulate", file.path, "--json"}));
+    CHECK(root.find("strategy")->find("comm")->find("cp")->find("algorithm")->string() == exchange);
+    steps.push_back(root.find("forecast")->find("step_seconds")->number());
+  }
+  CHECK(steps[0] != steps[1]);
+  plan->comm.cp = "p2p";
+  REQUIRE(write_file(file.path, text_of(*plan)));
+  const Outcome outcome = narrows_with({"simulate", file.path});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("strategy.comm.cp: expected one of ring, all-gather") !=
+        std::string::npos);
+}
+
 TEST_CASE("simulate: a plan that no longer fits is infeasible") {
   const Scratch file("small.json");
   REQUIRE(narrows_with(small_job({"--out", file.path})).code == 0);

@@ -82,7 +82,9 @@ void for_all_blocks(Check check) {
       for (const Sharding& sharding :
            {Sharding{.sequence = 2048},
             Sharding{.tp = 4, .sequence_parallel = true, .ep = 2, .etp = 2, .sequence = 2048},
-            Sharding{.tp = 2, .cp = 2, .micro_batch = 2, .sequence = 4096}}) {
+            Sharding{.tp = 2, .cp = 2, .micro_batch = 2, .sequence = 4096},
+            Sharding{.cp = 4, .sequence = 4096, .context = ContextExchange::Ring},
+            Sharding{.tp = 2, .cp = 2, .sequence = 4096, .context = ContextExchange::AllToAll}}) {
         for (const Recipe recipe : {Recipe::F32, Recipe::Bf16, Recipe::Fp8Block, Recipe::Mxfp8}) {
           for (const Fusions& fusions : stacks())
             check(model, BlockKey{kind, sharding, recipe, fusions});
@@ -200,7 +202,10 @@ TEST_CASE("gradients: communication is mirrored") {
       if (op.kind == OpKind::Collective) forward.push_back(op.collective);
     }
     for (const Op& op : graph.input_grad) {
-      if (op.kind == OpKind::Collective) backward.push_back(op.collective);
+      // Keys and values are gathered again: no mirror.
+      const bool again = op.collective.axis == Axis::Cp && op.name == "cp gather" &&
+                         op.collective.what == CollectiveKind::AllGather;
+      if (op.kind == OpKind::Collective && !again) backward.push_back(op.collective);
     }
     REQUIRE(forward.size() == backward.size());
     std::reverse(backward.begin(), backward.end());

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/elementary.h"
+#include "kernels/vector.h"
+
+namespace narrows::kernels {
+namespace {
+
+constexpr std::int64_t kQueries = 64;  // of a block
+
+// The queries [first, first + rows) of one sequence under one head.
+struct Block {
+  std::int64_t sequence = 0;
+  std::int64_t head = 0;
+  std::int64_t kv_head = 0;
+  std::int64_t first = 0;
+  std::int64_t rows = 0;
+  std::int64_t keys = 0;  // seen by the last of them
+};
+
+template <typename Float>
+Float* at(const Heads<Float>& heads, std::int64_t row, std::int64_t head) {
+  return heads.data + row * heads.row_stride + head * heads.head_stride;
+}
+
+Block block_of(const Attention& op, std::int64_t unit, std::int64_t group_head,
+               std::int64_t first) {
+  Block b;
+  b.sequence = unit / op.kv_heads;
+  b.kv_head = unit % op.kv_heads;
+  b.head = b.kv_head * (op.heads / op.kv_heads) + group_head;
+  b.first = first;
+  b.rows = std::min(kQueries, op.queries - first);
+  b.keys = op.positions[first + b.rows - 1] + 1;
+  return b;
+}
+
+std::int64_t first_seen(const Attention& op, std::int64_t position) {
+  return op.window == 0 ? 0 : std::max<std::int64_t>(0, position + 1 - op.window);
+}
+
+// The scores of a block into (rows, keys).
+void score(const Attention& op, const Block& b, float* scores) {
+  op.multiply({.transpose_b = true,
+               .m = b.rows,
+               .n = b.keys,
+               .k = op.qk_dim,
+               .a = at(op.q, b.sequence * op.queries + b.first, b.head),
+               .stride_a = op.q.row_stride,
+               .b = at(op.k, b.sequence * op.keys, b.kv_head),
+               .stride_b = op.k.row_stride,
+               .c = scores,
+               .stride_c = op.keys});
+}
+
+// One row of scores becomes unnormalised probabilities; returns their sum, and the maximum.
+NARROWS_VECTORISED
+float soften(float* row, std::int64_t first, std::int64_t last, std::int64_t end, float scale,
+             float* maximum) {
+  float lane[kLanes];
+  for (int j = 0; j < kLanes; ++j) lane[j] = row[first];
+  std::int64_t c = first;
+  for (; c + kLanes <= last; c += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lane[j] = row[c + j] > lane[j] ? row[c + j] : lane[j];
+  }
+  for (; c < last; ++c) lane[0] = std::max(lane[0], row[c]);
+  float most = lane[0];
+  for (int j = 1; j < kLanes; ++j) most = std::max(most, lane[j]);
+  most *= scale;
+  Lanes sums;
+  for (c = first; c + kLanes <= last; c += kLanes) {
+    for (int j = 0; j < kLanes; ++j) {
+      row[c + j] = exp_of(row[c + j] * scale - most);
+      sums.lane[j] += row[c + j];
+    }
+  }
+  for (; c < last; ++c) {
+    row[c] = exp_of(row[c] * scale - most);
+    sums.lane[c % kLanes] += row[c];
+  }
+  for (c = 0; c < first; ++c) row[c] = 0;
+  for (c = last; c < end; ++c) row[c] = 0;
+  *maximum = most;
+  return sums.sum();
+}
+
+// Probabilities again, from scores and the log-sum-exp.
+NARROWS_VECTORISED
+void probabilities(float* row, std::int64_t first, std::int64_t last, std::int64_t end, float scale,
+                   float log_sum_exp) {
+  for (std::int64_t c = first; c < last; ++c) row[c] = exp_of(row[c] * scale - log_sum_exp);
+  for (std::int64_t c = 0; c < first; ++c) row[c] = 0;
+  for (std::int64_t c = last; c < end; ++c) row[c] = 0;
+}
+
+// dP becomes dS.
+NARROWS_VECTORISED
+void score_grad(const float* p, float* dp, std::int64_t keys, float delta, float scale) {
+  for (std::int64_t c = 0; c < keys; ++c) dp[c] = scale * p[c] * (dp[c] - delta);
+}
+
+float scale_of(const Attention& op) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
+}
+
+void forward_block(const Attention& op, const Block& b, float* scores) {
+  score(op, b, scores);
+  const float scale = scale_of(op);
+  float inverse[kQueries];
+  for (std::int64_t r = 0; r < b.rows; ++r) {
+    const std::int64_t position = op.positions[b.first + r];
+    float most = 0;
+    const float sum =
+        soften(scores + r * op.keys, first_seen(op, position), position + 1, b.keys, scale, &most);
+    inverse[r] = 1.0f / sum;
+    const std::int64_t token = b.sequence * op.queries + b.first + r;
+    op.log_sum_exp[token * op.heads + b.head] =
+        static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
+  }
+  float* out = at(op.out, b.sequence * op.queries + b.first, b.head);
+  op.multiply({.m = b.rows,
+               .n = op.v_dim,
+               .k = b.keys,
+               .a = scores,
+               .stride_a = op.keys,
+               .b = at(op.v, b.sequence * op.keys, b.kv_head),
+               .stride_b = op.v.row_stride,
+               .c = out,
+               .stride_c = op.out.row_stride});
+  for (std::int64_t r = 0; r < b.rows; ++r) {
+    for (std::int64_t c = 0; c < op.v_dim; ++c) out[r * op.out.row_stride + c] *= inverse[r];
+  }
+}
+
+// P and dS of a block, (rows, keys) each.
+void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+  const Attention& f = op.forward;
+  const std::int64_t token = b.sequence * f.queries + b.first;
+  score(f, b, p);
+  f.multiply({.transpose_b = true,
+              .m = b.rows,
+              .n = b.keys,
+              .k = f.v_dim,
+              .a = at(op.dout, token, b.head),
+              .stride_a = op.dout.row_stride,
+              .b = at(f.v, b.sequence * f.keys, b.kv_head),
+              .stride_b = f.v.row_stride,
+              .c = ds,
+              .stride_c = f.keys});
+  const float scale = scale_of(f);
+  for (std::int64_t r = 0; r < b.rows; ++r) {
+    const std::int64_t position = f.positions[b.first + r];
+    probabilities(p + r * f.keys, first_seen(f, position), position + 1, b.keys, scale,
+                  f.log_sum_exp[(token + r) * f.heads + b.head]);
+    const float delta =
+        dot_of(at(op.dout, token + r, b.head), at(f.out, token + r, b.head), f.v_dim);
+    score_grad(p + r * f.keys, ds + r * f.keys, b.keys, delta, scale);
+  }
+}
+
+void backward_block(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+  const Attention& f = op.forward;
+  const std::int64_t token = b.sequence * f.queries + b.first;
+  const std::int64_t key = b.sequence * f.keys;
+  block_grads(op, b, p, ds);
+  f.multiply({.m = b.rows,
+              .n = f.qk_dim,
+              .k = b.keys,
+              .a = ds,
+              .stride_a = f.keys,
+              .b = at(f.k, key, b.kv_head),
+              .stride_b = f.k.row_stride,
+              .c = at(op.dq, token, b.head),
+              .stride_c = op.dq.row_stride});
+  f.multiply({.transpose_a = true,
+              .m = b.keys,
+              .n = f.qk_dim,
+              .k = b.rows,
+              .a = ds,
+              .stride_a = f.keys,
+              .b = at(f.q, token, b.head),
+              .stride_b = f.q.row_stride,
+              .beta = 1,
+              .c = at(op.dk, key, b.kv_head),
+              .stride_c = op.dk.row_stride});
+  f.multiply({.transpose_a = true,
+              .m = b.keys,
+              .n = f.v_dim,
+              .k = b.rows,
+              .a = p,
+              .stride_a = f.keys,
+              .b = at(op.dout, token, b.head),
+              .stride_b = op.dout.row_stride,
+              .beta = 1,
+              .c = at(op.dv, key, b.kv_head),
+              .stride_c = op.dv.row_stride});
+}
+
+void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows, std::int64_t head,
+           std::int64_t columns) {
+  for (std::int64_t r = first_row; r < first_row + rows; ++r) {
+    std::fill_n(at(heads, r, head), columns, 0.0f);
+  }
+}
+
+}  // namespace
+
+std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
+
+std::int64_t attention_scratch(const Attention& op) { return 2 * kQueries * op.keys; }
+
+void attention(const Attention& op, std::int64_t unit, float* scratch) {
+  for (std::int64_t h = 0; h < op.heads / op.kv_heads; ++h) {
+    for (std::int64_t first = 0; first < op.queries; first += kQueries) {
+      forward_block(op, block_of(op, unit, h, first), scratch);
+    }
+  }
+}
+
+void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch) {
+  const Attention& f = op.forward;
+  const Block whole = block_of(f, unit, 0, 0);
+  clear(op.dk, whole.sequence * f.keys, f.keys, whole.kv_head, f.qk_dim);
+  clear(op.dv, whole.sequence * f.keys, f.keys, whole.kv_head, f.v_dim);
+  for (std::int64_t h = 0; h < f.heads / f.kv_heads; ++h) {
+    for (std::int64_t first = 0; first < f.queries; first += kQueries) {
+      backward_block(op, block_of(f, unit, h, first), scratch, scratch + kQueries * f.keys);
+    }
+  }
+}
+
+}  // namespace narrows::kernels

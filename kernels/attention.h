@@ -1,0 +1,55 @@
+// Causal attention without the matrix of scores (dao2022's idea with whole rows): for a block of
+// queries, scores against all keys they may see, softmax, times values. Only the block's rows exist
+// at a time, and of them the log-sum-exp is kept; backward makes the probabilities again:
+//
+//   P = exp(c Q K^T - lse), D = rowsum(dO O), dS = c P (dO V^T - D), dQ = dS K, dK = dS^T Q, dV =
+//   P^T dO
+//
+// Keys stand in the order of their positions from 0; query i of a sequence has position
+// `positions[i]`, ascending, and sees the keys up to it. The small matmuls are the backend's.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/matmul.h"
+
+namespace narrows::kernels {
+
+// Heads side by side in rows of tokens, the sequences of a batch one after the other.
+template <typename Float>
+struct Heads {
+  Float* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t head_stride = 0;
+};
+
+struct Attention {
+  Heads<const float> q, k, v;
+  Heads<float> out;
+  float* log_sum_exp = nullptr;  // (batch queries, heads)
+  std::int64_t batch = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;  // divides heads: a group of heads shares keys and values
+  std::int64_t queries = 0;
+  std::int64_t keys = 0;
+  std::int64_t qk_dim = 0;
+  std::int64_t v_dim = 0;
+  std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
+  const std::int32_t* positions = nullptr;
+  MatmulFunction multiply = nullptr;
+};
+
+struct AttentionGrad {
+  Attention forward;  // out and log_sum_exp hold what forward left
+  Heads<const float> dout;
+  Heads<float> dq, dk, dv;  // written
+};
+
+// The work falls into `units` that may run at once; each needs `scratch` floats of its own.
+std::int64_t attention_units(const Attention& op);  // one a sequence and group of heads
+std::int64_t attention_scratch(const Attention& op);
+void attention(const Attention& op, std::int64_t unit, float* scratch);
+void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch);
+
+}  // namespace narrows::kernels

@@ -1,0 +1,57 @@
+// Rotary positions (su2021), the vector split in two halves (a, b):
+//   (a cos t - b sin t, b cos t + a sin t),  t_j = position * theta^(-2j / dim)
+// and the assembly of MLA's keys (deepseekv2): a head's key is its own part without position
+// followed by the one rotated part that all heads share. Gradients rotate back.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace narrows::kernels {
+
+// Cosine and sine of every position below `positions`: (positions, dim / 2) each.
+struct RotaryTable {
+  std::int64_t dim = 0;
+  std::vector<float> cosine;
+  std::vector<float> sine;
+};
+RotaryTable rotary_table(std::int64_t positions, std::int64_t dim, double theta);
+
+// Rotates the same `dim` floats of `heads` heads of every row in place; the first begins at x.
+struct Rotation {
+  float* x = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t stride = 0;
+  std::int64_t heads = 1;
+  std::int64_t head_stride = 0;
+  const std::int32_t* positions = nullptr;  // (rows)
+  const RotaryTable* table = nullptr;
+  bool back = false;  // by the negative angle
+};
+void rotate(const Rotation& op, std::int64_t first_row, std::int64_t last_row);
+
+struct KeyAssembly {
+  const float* kv = nullptr;  // (rows, heads (nope + v)): nope of each head first
+  const float* shared =
+      nullptr;  // the key's part with position, not yet rotated; rows shared_stride apart
+  std::int64_t shared_stride = 0;
+  float* key = nullptr;  // (rows, heads (nope + dim))
+  std::int64_t rows = 0;
+  std::int64_t heads = 0;
+  std::int64_t nope = 0;
+  std::int64_t value = 0;
+  const std::int32_t* positions = nullptr;
+  const RotaryTable* table = nullptr;
+};
+void assemble_keys(const KeyAssembly& op, std::int64_t first_row, std::int64_t last_row);
+
+struct KeyAssemblyGrad {
+  KeyAssembly forward;  // kv, shared, key are not used
+  const float* dkey = nullptr;
+  float* dkv = nullptr;      // the parts without position are written, those of values are left
+  float* dshared = nullptr;  // written, rows forward.shared_stride apart
+};
+void assemble_keys_grad(const KeyAssemblyGrad& op, std::int64_t first_row, std::int64_t last_row);
+
+}  // namespace narrows::kernels

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/rows.h"
+
+#include <algorithm>
+
+#include "kernels/vector.h"
+
+namespace narrows::kernels {
+namespace {
+
+NARROWS_VECTORISED
+void add_to(float* to, const float* from, std::int64_t count) {
+  for (std::int64_t c = 0; c < count; ++c) to[c] += from[c];
+}
+
+NARROWS_VECTORISED
+double square(const float* x, std::int64_t count) {
+  double lane[8] = {};
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    for (int j = 0; j < 8; ++j) {
+      lane[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+    }
+  }
+  for (; i < count; ++i) lane[i % 8] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+}
+
+}  // namespace
+
+NARROWS_VECTORISED
+void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row) {
+  for (std::int64_t r = first_row; r < last_row; ++r) {
+    float* to = op.to + r * op.columns;
+    if (op.index[r] < 0) {
+      std::fill_n(to, op.columns, 0.0f);
+    } else {
+      const float* from = op.from + op.index[r] * op.columns;
+      for (std::int64_t c = 0; c < op.columns; ++c) to[c] = op.scale * from[c];
+    }
+  }
+}
+
+void sum_rows(const SumRows& op, std::int64_t first_row, std::int64_t last_row) {
+  for (std::int64_t r = first_row; r < last_row; ++r) {
+    float* to = op.to + r * op.columns;
+    if (!op.accumulate) std::fill_n(to, op.columns, 0.0f);
+    for (std::int32_t j = op.begin[r]; j < op.begin[r + 1]; ++j) {
+      add_to(to, op.from + op.slots[j] * op.columns, op.columns);
+    }
+  }
+}
+
+void scatter_rows(const ScatterRows& op, std::int64_t first_column, std::int64_t last_column) {
+  for (std::int64_t r = 0; r < op.rows; ++r) {
+    if (op.index[r] < 0) continue;
+    add_to(op.to + op.index[r] * op.columns + first_column, op.from + r * op.columns + first_column,
+           last_column - first_column);
+  }
+}
+
+NARROWS_VECTORISED
+void add(const Add& op, std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) op.to[i] = op.a[i] + op.b[i];
+}
+
+double sum_of_squares(const float* x, std::int64_t count) {
+  double total = 0;
+  for (std::int64_t i = 0; i < count; i += kSumBlock) {
+    total += square(x + i, std::min(kSumBlock, count - i));
+  }
+  return total;
+}
+
+}  // namespace narrows::kernels

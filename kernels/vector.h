@@ -1,0 +1,74 @@
+// How kernels reach the machine's vectors: plain loops that the compiler vectorises, compiled once
+// for each generation of processors and chosen when the program starts (NARROWS_VECTORISED), and
+// the elementary functions written so that they vectorise too. Only + - * / and comparisons of
+// floats, no contraction: the same bytes on every processor.
+//
+// exp: Cody-Waite reduction and a polynomial of degree 7 (cephes, moshier1989), within 2 ulp.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+// Sanitizers cannot run the code that chooses, before they are set up themselves.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define NARROWS_VECTORISED \
+  __attribute__((target_clones("arch=sapphirerapids", "arch=skylake-avx512", "avx2", "default")))
+#else
+#define NARROWS_VECTORISED
+#endif
+#define NARROWS_INLINE inline __attribute__((always_inline))
+
+namespace narrows::kernels {
+
+// 0 below -87, the value at 88 above it.
+NARROWS_INLINE float exp_of(float x) {
+  const float low = x < -87.0f ? -87.0f : x;
+  const float clamped = low > 88.0f ? 88.0f : low;
+  const float shifted = clamped * 1.44269504088896f + 12582912.0f;  // 1.5 * 2^23: rounds to whole
+  const float whole = shifted - 12582912.0f;
+  const float rest = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * rest + 1.3981999507e-3f;
+  p = p * rest + 8.3334519073e-3f;
+  p = p * rest + 4.1665795894e-2f;
+  p = p * rest + 1.6666665459e-1f;
+  p = p * rest + 5.0000001201e-1f;
+  p = p * rest * rest + rest + 1.0f;
+  std::int32_t bits;
+  std::memcpy(&bits, &shifted, 4);
+  const std::int32_t power_bits =
+      static_cast<std::int32_t>((static_cast<std::uint32_t>(bits) << 23) + 0x3f800000u);
+  float power;
+  std::memcpy(&power, &power_bits, 4);
+  return x < -87.0f ? 0.0f : p * power;
+}
+
+NARROWS_INLINE float sigmoid_of(float x) { return 1.0f / (1.0f + exp_of(-x)); }
+
+// Sums in 16 lanes and then over the lanes, in this order on every machine.
+inline constexpr int kLanes = 16;
+struct Lanes {
+  float lane[kLanes] = {};
+  NARROWS_INLINE float sum() const {
+    float half[kLanes];
+    for (int i = 0; i < kLanes; ++i) half[i] = lane[i];
+    for (int width = kLanes / 2; width > 0; width /= 2) {
+      for (int i = 0; i < width; ++i) half[i] += half[i + width];
+    }
+    return half[0];
+  }
+};
+
+NARROWS_INLINE float dot_of(const float* a, const float* b, std::int64_t n) {
+  Lanes sums;
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) sums.lane[j] += a[i + j] * b[i + j];
+  }
+  for (; i < n; ++i) sums.lane[i % kLanes] += a[i] * b[i];
+  return sums.sum();
+}
+
+}  // namespace narrows::kernels

@@ -1,0 +1,320 @@
+// `narrows import`: other programs' measurements into the store, a topology into a cluster file.
+// All files are read before anything is written, and what is written is one transaction.
+// SPDX-License-Identifier: Apache-2.0
+#include "store/import.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/profiles.h"
+#include "hardware/cluster_json.h"
+#include "model/builtin.h"
+#include "model/parameters.h"
+#include "store/store.h"
+
+namespace narrows {
+namespace {
+
+constexpr std::size_t kLongestFile = std::size_t{16} << 30;
+constexpr std::size_t kShownReasons = 8;
+
+// One file as it was read: batches, or the store at `store`.
+struct ReadFile {
+  std::string path;
+  ForeignKind kind = ForeignKind::Unknown;
+  std::vector<Batch> batches;
+  std::optional<std::size_t> store;
+  std::string words;  // what is said of a file that holds no measurements
+};
+
+struct Import {
+  std::vector<ReadFile> files;
+  std::vector<Store> stores;
+  std::optional<Cluster> cluster;  // of a topology
+};
+
+std::string today() {
+  const std::chrono::year_month_day date(
+      std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()));
+  return fmt::format("{:04d}-{:02d}-{:02d}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+// The default store's folder is made when it is needed; a path of the user's must exist.
+Result<std::string> store_path(const ImportOptions& options) {
+  if (options.db) return *options.db;
+  const std::string path =
+      TRY(default_store_path(environment("XDG_DATA_HOME"), environment("HOME")));
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  if (error) return io_error(fmt::format("{}: cannot make its folder: {}", path, error.message()));
+  return path;
+}
+
+tl::unexpected<Error> not_known(const std::string& path) {
+  return invalid(fmt::format(
+      "{}: expected an nccl-tests or OSU log, a PyTorch trace, an Nsight Systems report (SQLite), "
+      "a store, a table of timings, a topology or a model's config.json, found none of these",
+      path));
+}
+
+// A model is no measurement: its file is used as it is.
+Result<std::string> model_words(const std::string& path, const Profiles& profiles) {
+  const BuiltinModel model = TRY(load_model(path, profiles.models));
+  const auto parameters = static_cast<double>(count_parameters(model.spec).total);
+  return fmt::format(
+      "a model of {} parameters and {} layers, nothing to store: plan it with "
+      "`narrows plan --model {} --cluster C`",
+      short_count(parameters), model.spec.layers, path);
+}
+
+Result<Topology> topology_of(ForeignKind kind, const std::string& text, const std::string& path) {
+  return kind == ForeignKind::NcclTopology ? read_nccl_topology(text, path)
+                                           : read_topology_matrix(text, path);
+}
+
+Status check_chip(const std::string& chip, const Profiles& profiles) {
+  if (chip.empty()) return {};
+  const Result<Chip> known = profiles.hardware.chip(chip);
+  if (!known) return tl::unexpected(known.error().within("--chip"));
+  return {};
+}
+
+Status read_one(const std::string& path, const ImportOptions& options, const Profiles& profiles,
+                Import& import) {
+  ReadFile file;
+  file.path = path;
+  const std::string text = TRY(read_file(path, kLongestFile));
+  if (is_sqlite(text) && path == "-")
+    return invalid("stdin: an SQLite database must be given as a file");
+  file.kind = is_sqlite(text) ? TRY(recognise_database(path)) : recognise(text);
+  const ImportHints hints{options.chip, options.ranks};
+  switch (file.kind) {
+    case ForeignKind::Unknown:
+      return not_known(path);
+    case ForeignKind::Compressed:
+      return unsupported(fmt::format("{}: is compressed; unpack it first (gunzip, unzip)", path));
+    case ForeignKind::ModelConfig:
+      file.words = TRY(model_words(path, profiles));
+      break;
+    case ForeignKind::TopologyMatrix:
+    case ForeignKind::NcclTopology: {
+      if (options.files.size() > 1)
+        return invalid(fmt::format("{}: a topology is imported alone", path));
+      const Topology topology = TRY(topology_of(file.kind, text, path));
+      import.cluster =
+          TRY(cluster_of(topology, path, options.chip, options.nodes, profiles.hardware));
+      break;
+    }
+    case ForeignKind::Store: {
+      file.store = import.stores.size();
+      import.stores.push_back(TRY(Store::open_to_read(path)));
+      break;
+    }
+    default:
+      file.batches = TRY(read_log(file.kind, text, path, hints, today()));
+  }
+  import.files.push_back(std::move(file));
+  return {};
+}
+
+// Options that no file has a use for are refused: nothing is ignored.
+Status check_options(const ImportOptions& options, const Import& import) {
+  if (import.cluster) {
+    if (options.db || options.ranks)
+      return invalid(fmt::format("{}: a topology becomes a cluster file and has no use for it",
+                                 options.db ? "--db" : "--ranks"));
+    return {};
+  }
+  if (options.out || options.nodes != 1)
+    return invalid(fmt::format("{}: is for a topology, and {} is a {}",
+                               options.out ? "--out" : "--nodes", import.files.front().path,
+                               to_string(import.files.front().kind)));
+  return {};
+}
+
+std::string device_words(const Machine& machine) {
+  if (machine.device.empty() && machine.chip.empty()) return "of an unknown chip";
+  if (machine.device.empty()) return "on " + machine.chip;
+  return fmt::format("on {} ({})", machine.device,
+                     machine.chip.empty() ? "of an unknown chip" : machine.chip);
+}
+
+std::string counted(std::int64_t n, const char* what) {
+  return fmt::format("{} {}{}", with_commas(n), what, n == 1 ? "" : "s");
+}
+
+std::string added_words(const Added& added) {
+  if (added.known > 0 && added.kernels + added.links == 0)
+    return counted(added.known, "row") + " the store had already";
+  std::string words = counted(added.kernels, "kernel") + ", " + counted(added.links, "link");
+  if (added.known > 0) words += ", " + counted(added.known, "row") + " it had already";
+  return words;
+}
+
+std::string unread_words(const std::vector<Unread>& unread) {
+  if (unread.empty()) return "";
+  std::int64_t count = 0;
+  Seconds time;
+  for (const Unread& left : unread) {
+    count += left.count;
+    time += left.time;
+  }
+  const auto line = [](const Unread& left) {
+    const std::string took =
+        left.time > Seconds() ? fmt::format("{:>10.3f} ms", left.time / ms) : "             ";
+    return fmt::format("    {:>8} {}  {}\n", with_commas(left.count), took, left.why);
+  };
+  std::string words = fmt::format("  not understood: {}{}\n", with_commas(count),
+                                  time > Seconds() ? fmt::format(", {:.3f} ms", time / ms) : "");
+  for (std::size_t i = 0; i < unread.size() && i < kShownReasons; ++i) words += line(unread[i]);
+  if (unread.size() > kShownReasons)
+    words +=
+        fmt::format("    and {} reasons more (--json lists them)\n", unread.size() - kShownReasons);
+  return words;
+}
+
+Json added_json(const Added& added) {
+  Json object = Json::object();
+  object.set("kernels", added.kernels).set("links", added.links).set("known", added.known);
+  return object;
+}
+
+Json batch_json(const Batch& batch, const Added& added) {
+  Json object = added_json(added);
+  object.set("device", batch.machine.device).set("chip", batch.machine.chip);
+  Json unread = Json::array();
+  for (const Unread& left : batch.unread) {
+    Json reason = Json::object();
+    reason.set("why", left.why).set("count", left.count).set("seconds", left.time / sec);
+    unread.push(std::move(reason));
+  }
+  object.set("unread", std::move(unread));
+  return object;
+}
+
+// What was done, as text and as JSON together: `added` goes by batches in order, then stores.
+struct Report {
+  std::string text;
+  Json files = Json::array();
+};
+
+Report report_of(const Import& import, const std::vector<Added>& added) {
+  Report report;
+  std::size_t stores_from = added.size() - import.stores.size();
+  std::size_t next = 0;
+  for (const ReadFile& file : import.files) {
+    Json entry = Json::object();
+    entry.set("file", file.path).set("kind", to_string(file.kind));
+    Json batches = Json::array();
+    for (const Batch& batch : file.batches) {
+      report.text += fmt::format("{}: {} {}: {}\n", file.path, to_string(file.kind),
+                                 device_words(batch.machine), added_words(added[next]));
+      report.text += unread_words(batch.unread);
+      batches.push(batch_json(batch, added[next++]));
+    }
+    if (file.store) {
+      const Added& of_store = added[stores_from + *file.store];
+      report.text +=
+          fmt::format("{}: {}: {}\n", file.path, to_string(file.kind), added_words(of_store));
+      batches.push(added_json(of_store));
+    }
+    if (!file.words.empty()) {
+      report.text += fmt::format("{}: {}\n", file.path, file.words);
+      entry.set("words", file.words);
+    }
+    entry.set("batches", std::move(batches));
+    report.files.push(std::move(entry));
+  }
+  return report;
+}
+
+Result<int> write_cluster(const Import& import, const ImportOptions& options,
+                          const CommonOptions& common, const Console& console) {
+  const Cluster& cluster = *import.cluster;
+  const std::string text = to_json(cluster).text() + "\n";
+  if (!options.out) {
+    console.out << text;
+    return kDone;
+  }
+  TRY(write_file(*options.out, text));
+  if (common.json) {
+    console.out << text;
+    return kDone;
+  }
+  console.out << fmt::format("{}: {} x {} in {}: plan on it with `--cluster {}`\n",
+                             import.files.front().path, cluster.gpus, cluster.chip.title,
+                             counted(static_cast<std::int64_t>(cluster.levels.size()), "level"),
+                             *options.out);
+  return kDone;
+}
+
+Status refuse_itself(const std::string& db, const Import& import) {
+  for (const ReadFile& file : import.files) {
+    std::error_code error;
+    if (file.store && std::filesystem::equivalent(file.path, db, error))
+      return invalid(fmt::format("{}: is the store that --db names", file.path));
+  }
+  return {};
+}
+
+// A chip that no profile knows is stored, but no plan can use it.
+void print_unknown(const Import& import, const CommonOptions& common, const Console& console) {
+  if (common.quiet) return;
+  for (const ReadFile& file : import.files) {
+    for (const Batch& batch : file.batches) {
+      if (!batch.machine.chip.empty()) continue;
+      console.err << fmt::format(
+          "{}: no profile is known for {}: plans cannot use it; --chip NAME says which it is\n",
+          file.path,
+          batch.machine.device.empty() ? "its chip" : "\"" + batch.machine.device + "\"");
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+Result<int> import_command(const ImportOptions& options, const CommonOptions& common,
+                           const Console& console) {
+  const Profiles profiles = TRY(open_profiles(common.profiles));
+  TRY(check_chip(options.chip, profiles));
+  Import import;
+  for (const std::string& path : options.files) TRY(read_one(path, options, profiles, import));
+  TRY(check_options(options, import));
+  if (import.cluster) return write_cluster(import, options, common, console);
+  std::vector<Batch> batches;
+  for (const ReadFile& file : import.files)
+    batches.insert(batches.end(), file.batches.begin(), file.batches.end());
+  std::vector<Added> added;
+  Json result = Json::object();
+  std::string last;
+  if (!batches.empty() || !import.stores.empty()) {
+    const std::string path = TRY(store_path(options));
+    TRY(refuse_itself(path, import));
+    Store store = TRY(Store::open(path));
+    added = TRY(store.add(batches, import.stores));
+    const std::int64_t rows = TRY(store.rows());
+    last = fmt::format("{} now holds {}\n", path, counted(rows, "row"));
+    result.set("store", path).set("rows", rows);
+  }
+  print_unknown(import, common, console);
+  Report report = report_of(import, added);
+  result.set("files", std::move(report.files));
+  console.out << (common.json ? result.text() + "\n" : report.text + last);
+  return kDone;
+}
+
+}  // namespace narrows

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/progress.h"
+
+#include <algorithm>
+
+#include "comm/operation.h"
+
+namespace narrows {
+
+Progress::~Progress() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  if (background_.joinable()) background_.join();
+}
+
+bool Progress::start(Operation& operation) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  operation.scratch.resize(static_cast<std::size_t>(operation.program.scratch) *
+                           size_of(operation.element));
+  operation.advance();
+  if (!operation.finished) open_.push_back(&operation);
+  return operation.finished;
+}
+
+void Progress::leave_to_background() {
+  if (!background_.joinable()) background_ = std::thread([this] { run_background(); });
+  work_.notify_one();
+}
+
+bool Progress::advance_all() {
+  bool moved = false;
+  for (Operation* operation : open_) moved = operation->advance() || moved;
+  std::erase_if(open_, [](const Operation* operation) { return operation->finished; });
+  return moved;
+}
+
+bool Progress::done(Operation& operation) {
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  advance_all();
+  if (!operation.finished) check(operation, true);
+  return operation.finished;
+}
+
+// Under the lock. After a failure all open verbs end.
+void Progress::check(Operation& operation, bool is_owner) {
+  const Status health = operation.group->health(operation, is_owner);
+  if (health) return;
+  for (Operation* open : open_) {
+    if (!open->finished) open->fail(health.error());
+  }
+  open_.clear();
+}
+
+void Progress::wait(Operation& operation) {
+  for (int spins = 0;; ++spins) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      owner_waits_ = true;
+      if (advance_all()) spins = 0;
+      if (!operation.finished) check(operation, true);
+      if (operation.finished) {
+        owner_waits_ = false;
+        break;
+      }
+    }
+    idle_(spins, true);
+  }
+  work_.notify_one();
+}
+
+void Progress::run_background() {
+  for (int spins = 0;; ++spins) {
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      work_.wait(lock, [this] { return stop_ || (!open_.empty() && !owner_waits_); });
+      if (stop_) return;
+      if (advance_all()) spins = 0;
+      if (!open_.empty()) check(*open_.front(), false);
+      if (open_.empty()) continue;
+    }
+    idle_(spins, false);
+  }
+}
+
+}  // namespace narrows

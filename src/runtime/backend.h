@@ -1,0 +1,56 @@
+// What a device does for the runtime: one overload of `run` for each kind of work, in the structs
+// that kernels/ defines. A call returns when its result may be read. The CPU's is cpu_backend.h.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/activation.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/loss.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+#include "kernels/router.h"
+#include "kernels/rows.h"
+#include "model/recipe.h"
+
+namespace narrows {
+
+// In which format a matmul's operands are multiplied; sums and results are f32.
+enum class Multiply { F32, Bf16 };
+
+class Backend {
+ public:
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+  virtual ~Backend() = default;
+
+  virtual void run(const kernels::Matmul& op, Multiply format) = 0;
+  virtual void run(const kernels::Norm& op) = 0;
+  virtual void run(const kernels::NormGrad& op) = 0;  // dx and dweight
+  virtual void run(const kernels::SwiGlu& op) = 0;
+  virtual void run(const kernels::SwiGluGrad& op) = 0;
+  virtual void run(const kernels::Rotation& op) = 0;
+  virtual void run(const kernels::KeyAssembly& op) = 0;
+  virtual void run(const kernels::KeyAssemblyGrad& op) = 0;
+  // `multiply` of these two is the backend's to fill in.
+  virtual void run(kernels::Attention op, Multiply format) = 0;
+  virtual void run(kernels::AttentionGrad op, Multiply format) = 0;
+  virtual void run(const kernels::Router& op) = 0;
+  virtual void run(const kernels::RouterGrad& op) = 0;
+  virtual void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) = 0;
+  virtual void run(const kernels::LogitPart& part,
+                   const std::vector<kernels::PartialSoftmax>& whole, float scale) = 0;
+  virtual void run(const kernels::PickRows& op) = 0;
+  virtual void run(const kernels::SumRows& op) = 0;
+  virtual void run(const kernels::ScatterRows& op) = 0;
+  virtual void run(const kernels::Add& op) = 0;
+  virtual void run(const kernels::AdamW& op) = 0;
+  virtual double sum_of_squares(const float* x, std::int64_t count) = 0;
+};
+
+}  // namespace narrows

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/block_pass.h"
+
+#include "runtime/ops.h"
+
+namespace narrows {
+namespace {
+
+Status run_collective(const OpSite& site, int index) {
+  const CollectiveShape& shape = ops::op_at(site, index).collective;
+  switch (shape.axis) {
+    case Axis::Tp:
+      return ops::tensor_collective(site, index);
+    case Axis::Ep:
+      return shape.what == CollectiveKind::Dispatch ? ops::dispatch(site, index)
+                                                    : ops::combine(site, index);
+    case Axis::Etp:
+      return shape.what == CollectiveKind::AllGather ? ops::gather_copies(site, index)
+                                                     : ops::scatter_copies(site, index);
+    default:
+      return {};  // context parallelism: attention gathers keys and values itself
+  }
+}
+
+Status run_collective_input_grad(const OpSite& site, int index) {
+  const CollectiveShape& shape = ops::op_at(site, index).collective;
+  switch (shape.axis) {
+    case Axis::Tp:
+      return ops::tensor_collective_input_grad(site, index);
+    case Axis::Ep:
+      return shape.what == CollectiveKind::Dispatch ? ops::dispatch_input_grad(site, index)
+                                                    : ops::combine_input_grad(site, index);
+    case Axis::Etp:
+      return shape.what == CollectiveKind::AllGather ? ops::gather_copies_input_grad(site, index)
+                                                     : ops::scatter_copies_input_grad(site, index);
+    default:
+      return {};
+  }
+}
+
+Status run_forward(const OpSite& site, int index) {
+  const Op& op = ops::op_at(site, index);
+  switch (op.kind) {
+    case OpKind::Matmul:
+      ops::linear(site, index);
+      return {};
+    case OpKind::Attention:
+      return ops::attention(site, index);
+    case OpKind::Norm:
+      ops::norm(site, index);
+      return {};
+    case OpKind::Rope:
+      ops::rope(site, index);
+      return {};
+    case OpKind::ActivationFn:
+      ops::activation(site, index);
+      return {};
+    case OpKind::Elementwise:
+      op.outputs.empty() ? ops::add_residual(site) : ops::add_outputs(site, index);
+      return {};
+    case OpKind::Router:
+      ops::router(site, index);
+      return {};
+    case OpKind::Permute:
+      ops::permute(site, index);
+      return {};
+    case OpKind::Embedding:
+      ops::embedding(site, index);
+      return {};
+    case OpKind::Loss:
+      return ops::loss(site, index);
+    case OpKind::Collective:
+      return run_collective(site, index);
+    case OpKind::Quantise:
+    case OpKind::Optimizer:
+      break;
+  }
+  return unsupported("the runtime does not run the op '" + op.name + "'");
+}
+
+Status run_input_grad(const OpSite& site, int index) {
+  const Op& op = ops::op_at(site, index);
+  switch (op.kind) {
+    case OpKind::Matmul:
+      ops::linear_input_grad(site, index);
+      return {};
+    case OpKind::Attention:
+      return ops::attention_input_grad(site, index);
+    case OpKind::Norm:
+      return ops::norm_input_grad(site, index);
+    case OpKind::Rope:
+      ops::rope_input_grad(site, index);
+      return {};
+    case OpKind::ActivationFn:
+      ops::activation_input_grad(site, index);
+      return {};
+    case OpKind::Router:
+      ops::router_input_grad(site, index);
+      return {};
+    case OpKind::Permute:
+      ops::permute_input_grad(site, index);
+      return {};
+    case OpKind::Loss:
+      ops::loss_input_grad(site, index);
+      return {};
+    case OpKind::Collective:
+      return run_collective_input_grad(site, index);
+    default:
+      return {};  // sums hand their gradient on unchanged
+  }
+}
+
+Status run_weight_grad(const OpSite& site, int index) {
+  switch (ops::op_at(site, index).kind) {
+    case OpKind::Matmul:
+      ops::linear_weight_grad(site, index);
+      return {};
+    case OpKind::Embedding:
+      ops::embedding_weight_grad(site, index);
+      return {};
+    case OpKind::Collective:
+      return run_collective(site, index);  // tokens gathered again for W
+    default:
+      return {};
+  }
+}
+
+// The gradient of an op's results is used up once the op has run, unless W or the stream needs it.
+void drop_used_grads(const OpSite& site, int index) {
+  const Op& op = ops::op_at(site, index);
+  if (op.outputs == op.inputs) return;  // in place
+  for (const TensorId id : op.outputs) {
+    const std::size_t i = static_cast<std::size_t>(id);
+    if (site.block.grad_alias[i] != kNoTensor || site.block.grad_kept[i]) continue;
+    if (id != site.block.graph.output) site.run.grad[i].release();
+  }
+}
+
+void keep_only(std::vector<Storage>& tensors, const std::vector<bool>& kept) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (!kept[i]) tensors[i].release();
+  }
+}
+
+}  // namespace
+
+Status forward(const OpSite& site) {
+  const std::size_t tensors = site.block.value_alias.size();
+  site.run.value.resize(tensors);
+  site.run.grad.resize(tensors);
+  for (int i = 0; i < std::ssize(site.block.graph.forward); ++i) TRY(run_forward(site, i));
+  return {};
+}
+
+void drop_after_forward(const OpSite& site) {
+  keep_only(site.run.value, site.block.kept_by_forward);
+}
+
+Status input_grad(const OpSite& site) {
+  for (const Op& op : site.block.graph.recompute) TRY(run_forward(site, op.forward));
+  for (const Op& op : site.block.graph.input_grad) {
+    if (op.forward < 0) continue;
+    TRY(run_input_grad(site, op.forward));
+    drop_used_grads(site, op.forward);
+  }
+  keep_only(site.run.value, site.block.kept_by_input_grad);
+  return {};
+}
+
+Status weight_grad(const OpSite& site) {
+  for (const Op& op : site.block.graph.weight_grad) {
+    if (op.forward >= 0) TRY(run_weight_grad(site, op.forward));
+  }
+  site.run = BlockRun();
+  return {};
+}
+
+}  // namespace narrows

@@ -1,0 +1,75 @@
+// A block bound to a rank: its op graph with the weights in memory, and what one micro-batch leaves
+// in it between forward and the last gradient. block_pass.h walks it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "model/block.h"
+#include "runtime/exchange.h"
+#include "runtime/micro_batch.h"
+#include "runtime/rank_context.h"
+
+namespace narrows {
+
+// A weight where the ops find it. Under ZeRO-3 `value` is there only while the block works.
+struct BoundWeight {
+  Weight weight;
+  float* value = nullptr;
+  float* gradient = nullptr;  // accumulated over micro-batches
+};
+
+struct Block {
+  BlockKind kind = BlockKind::Attention;
+  int layer = -1;
+  Graph graph;
+  std::vector<BoundWeight> weights;
+  std::vector<int> weight_of_op;  // forward op -> index in `weights`, -1 = none
+  // Tensors that need no memory of their own: they are another tensor, unchanged. -1 = not so.
+  std::vector<TensorId> value_alias;
+  std::vector<TensorId> grad_alias;
+  std::vector<bool> kept_by_forward;     // what outlives F
+  std::vector<bool> kept_by_input_grad;  // what outlives I
+  std::vector<bool> grad_kept;           // output gradients that W reads
+};
+
+// The graph of the block with what is derived from it; the weights have no memory yet.
+Block make_block(BlockKind kind, int layer, Recompute recompute, const RankContext& rank);
+
+// What one micro-batch holds in one block.
+struct BlockRun {
+  std::vector<Storage> value;  // by tensor
+  std::vector<Storage> grad;
+  Exchange exchange;               // of an MoE block
+  std::vector<std::int32_t> rows;  // of the embedding: the rows looked up, -1 = another rank's
+  bool rotated = false;            // the queries have been rotated in place
+};
+
+// One op's surroundings.
+struct OpSite {
+  RankContext& rank;
+  const Block& block;
+  BlockRun& run;
+  MicroBatch& batch;
+  // The block before in the chunk, whose output is still to be added to the residual stream.
+  const Block* block_before = nullptr;
+  BlockRun* run_before = nullptr;
+
+  Storage& value(TensorId id) const;
+  Storage& grad(TensorId id) const;
+  // Memory for a value, of `rows` rows; again the same if it is there.
+  Storage& make_value(TensorId id, std::int64_t rows) const;
+  // The gradient of a tensor to add to: `fresh` if this is its first part, which then overwrites.
+  struct Target {
+    Storage& storage;
+    bool fresh;
+    float beta() const { return fresh ? 0.0f : 1.0f; }
+  };
+  Target grad_target(TensorId id, std::int64_t rows) const;
+  std::int64_t columns(TensorId id) const;
+  const BoundWeight& weight(int forward_op) const;
+  // The forward op that makes the tensor, -1 for an input.
+  int producer(TensorId id) const;
+};
+
+}  // namespace narrows

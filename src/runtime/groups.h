@@ -1,0 +1,31 @@
+// The groups of ranks that one rank talks in, cut out of the world as the plan's grid says. A group
+// of one is null: there is nothing to say in it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "comm/communicator.h"
+#include "model/spec.h"
+#include "plan/plan.h"
+
+namespace narrows {
+
+using Group = std::unique_ptr<Communicator>;
+
+struct Groups {
+  Communicator* world = nullptr;  // borrows; null where the plan has one rank
+  Group tp, cp, ep, etp;
+  // The ranks that share out a weight's state (ZeRO), and those that hold the same share: together
+  // all that hold the weight (see WeightGroup).
+  Group shard, expert_shard;
+  Group replicas_across, stage_across, experts_across;
+  Group mirror;  // DualPipe: the rank with the same stages
+  Group ends;    // of a tied model: the rank at the pipeline's other end
+};
+
+// Every rank of the world calls it alike.
+Result<Groups> make_groups(const Plan& plan, Communicator* world);
+
+}  // namespace narrows

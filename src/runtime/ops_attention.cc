@@ -1,0 +1,197 @@
+// Queries, keys and values lie in the tensors that the projections wrote: MLA has queries,
+// assembled keys, and values beside the keys' parts without position; GQA has all three side by
+// side in one.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "runtime/context.h"
+#include "runtime/ops.h"
+
+namespace narrows::ops {
+namespace {
+
+bool is_mla(const OpSite& site) { return site.rank.model().attention.kind == AttentionKind::Mla; }
+
+// Where q, k and v begin in the op's operands, given each operand's memory.
+template <typename Float>
+struct Operands {
+  kernels::Heads<Float> q, k, v;
+};
+template <typename Float, typename Memory>
+Operands<Float> operands_of(const OpSite& site, const Op& op, const Memory& memory) {
+  const AttentionSpec& a = site.rank.model().attention;
+  const AttentionShape& s = op.attention;
+  if (is_mla(site)) {
+    const std::int64_t width = std::int64_t{s.heads} * s.qk_dim;
+    const std::int64_t kv_head = a.qk_nope + a.v_dim;
+    return {{memory(op.inputs[0]), width, s.qk_dim},
+            {memory(op.inputs[1]), width, s.qk_dim},
+            {memory(op.inputs[2]) + a.qk_nope, s.heads * kv_head, kv_head}};
+  }
+  const std::int64_t row = std::int64_t{s.heads + 2 * s.kv_heads} * a.head_dim;
+  Float* qkv = memory(op.inputs[0]);
+  Float* k = qkv + std::int64_t{s.heads} * a.head_dim;
+  return {{qkv, row, a.head_dim},
+          {k, row, a.head_dim},
+          {k + std::int64_t{s.kv_heads} * a.head_dim, row, a.head_dim}};
+}
+
+Operands<const float> values_of(const OpSite& site, const Op& op) {
+  return operands_of<const float>(
+      site, op, [&](TensorId id) { return static_cast<const float*>(site.value(id).data()); });
+}
+
+kernels::Heads<float> output_of(const Op& op, float* data) {
+  return {data, std::int64_t{op.attention.heads} * op.attention.v_dim, op.attention.v_dim};
+}
+
+KeysAndValues keys_of(const Op& op, const Operands<const float>& from) {
+  return {op.attention.kv_heads, op.attention.qk_dim, op.attention.v_dim, from.k, from.v};
+}
+
+// Views of gathered keys and values.
+template <typename Float>
+void view_gathered(const Op& op, Float* all, kernels::Heads<Float>& k, kernels::Heads<Float>& v) {
+  const AttentionShape& s = op.attention;
+  const std::int64_t row = std::int64_t{s.kv_heads} * (s.qk_dim + s.v_dim);
+  k = {all, row, s.qk_dim};
+  v = {all + std::int64_t{s.kv_heads} * s.qk_dim, row, s.v_dim};
+}
+
+kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<const float>& from) {
+  const AttentionShape& s = op.attention;
+  return {.q = from.q,
+          .k = from.k,
+          .v = from.v,
+          .out = output_of(op, site.value(op.outputs[0]).data()),
+          .log_sum_exp = site.value(op.outputs[1]).data(),
+          .batch = static_cast<std::int64_t>(s.batch),
+          .heads = s.heads,
+          .kv_heads = s.kv_heads,
+          .queries = s.queries,
+          .keys = s.keys,
+          .qk_dim = s.qk_dim,
+          .v_dim = s.v_dim,
+          .window = s.window,
+          .positions = site.batch.positions.data()};
+}
+
+// Key assembly of the MLA rope op, whose operands are queries and the up-projected latent; the
+// rotated part stands behind the latent that was projected.
+kernels::KeyAssembly assembly_of(const OpSite& site) {
+  const AttentionSpec& a = site.rank.model().attention;
+  return {.shared_stride = a.kv_lora + a.qk_rope,
+          .rows = std::ssize(site.batch.positions),
+          .heads = a.heads / site.rank.strategy().tp,
+          .nope = a.qk_nope,
+          .value = a.v_dim,
+          .positions = site.batch.positions.data(),
+          .table = &site.rank.rotary};
+}
+TensorId latent_of(const OpSite& site, const Op& op) {
+  return op_at(site, site.producer(op.inputs[1])).inputs.front();
+}
+
+// Rotates what is rotated of the queries (MLA) or of queries and keys (GQA).
+void rotate(const OpSite& site, float* x, bool back) {
+  const AttentionSpec& a = site.rank.model().attention;
+  const std::int64_t heads = a.heads / site.rank.strategy().tp;
+  const std::int64_t kv_heads = a.kv_heads / site.rank.strategy().tp;
+  kernels::Rotation op{.rows = std::ssize(site.batch.positions),
+                       .positions = site.batch.positions.data(),
+                       .table = &site.rank.rotary,
+                       .back = back};
+  op.heads = is_mla(site) ? heads : heads + kv_heads;
+  op.head_stride = a.qk_dim();
+  op.stride = is_mla(site) ? heads * a.qk_dim() : (heads + 2 * kv_heads) * a.head_dim;
+  op.x = is_mla(site) ? x + a.qk_nope : x;
+  site.rank.backend.run(op);
+}
+
+// Whether the queries have been made again and are to be rotated again.
+bool queries_are_fresh(const OpSite& site, const Op& op) {
+  const TensorId query = op.inputs[0];
+  return !site.run.rotated || !site.block.kept_by_forward[static_cast<std::size_t>(query)];
+}
+
+}  // namespace
+
+void rope(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  Storage& in = site.value(op.inputs[0]);
+  Storage& out = site.make_value(op.outputs.front(), in.rows());
+  if (!is_mla(site)) {
+    std::copy_n(in.data(), in.count(), out.data());
+    return rotate(site, out.data(), false);
+  }
+  kernels::KeyAssembly keys = assembly_of(site);
+  keys.kv = site.value(op.inputs[1]).data();
+  keys.shared = site.value(latent_of(site, op)).data() + site.rank.model().attention.kv_lora;
+  keys.key = out.data();
+  site.rank.backend.run(keys);
+  if (queries_are_fresh(site, op)) rotate(site, in.data(), false);
+  site.run.rotated = true;
+}
+
+void rope_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  Storage& dout = site.grad(op.outputs.front());
+  if (!is_mla(site)) {
+    rotate(site, dout.data(), true);
+    site.grad(op.inputs[0]) = std::move(dout);
+    return;
+  }
+  rotate(site, site.grad(op.inputs[0]).data(), true);
+  const OpSite::Target dlatent = site.grad_target(latent_of(site, op), dout.rows());
+  ASSERT(dlatent.fresh);
+  std::fill_n(dlatent.storage.data(), dlatent.storage.count(), 0.0f);
+  site.rank.backend.run(kernels::KeyAssemblyGrad{
+      .forward = assembly_of(site),
+      .dkey = dout.data(),
+      .dkv = site.grad(op.inputs[1]).data(),
+      .dshared = dlatent.storage.data() + site.rank.model().attention.kv_lora});
+}
+
+Status attention(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const std::int64_t rows = std::ssize(site.batch.tokens);
+  site.make_value(op.outputs[0], rows);
+  site.make_value(op.outputs[1], rows);
+  const Operands<const float> from = values_of(site, op);
+  kernels::Attention core = core_of(site, op, from);
+  Storage context;
+  if (site.rank.groups.cp != nullptr) {
+    context = TRY(gather_context(site.rank, keys_of(op, from), core.batch));
+    view_gathered<const float>(op, context.data(), core.k, core.v);
+  }
+  site.rank.backend.run(core, site.rank.format);
+  return {};
+}
+
+Status attention_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const std::int64_t rows = std::ssize(site.batch.tokens);
+  for (const TensorId id : op.inputs) ASSERT(site.grad_target(id, rows).fresh);
+  const Operands<const float> from = values_of(site, op);
+  const Operands<float> to =
+      operands_of<float>(site, op, [&](TensorId id) { return site.grad(id).data(); });
+  const Storage& dout = site.grad(op.outputs[0]);
+  kernels::AttentionGrad core{.forward = core_of(site, op, from),
+                              .dout = {dout.data(), dout.columns(), op.attention.v_dim},
+                              .dq = to.q,
+                              .dk = to.k,
+                              .dv = to.v};
+  const std::int64_t batch = core.forward.batch;
+  Storage context, dcontext;
+  if (site.rank.groups.cp != nullptr) {
+    context = TRY(gather_context(site.rank, keys_of(op, from), batch));
+    dcontext = site.rank.pool.matrix(context.rows(), context.columns());
+    view_gathered<const float>(op, context.data(), core.forward.k, core.forward.v);
+    view_gathered<float>(op, dcontext.data(), core.dk, core.dv);
+  }
+  site.rank.backend.run(core, site.rank.format);
+  if (!dcontext.held()) return {};
+  return scatter_context(site.rank, keys_of(op, from), std::move(dcontext), batch, {to.k, to.v});
+}
+
+}  // namespace narrows::ops

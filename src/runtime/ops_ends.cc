@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "runtime/ops.h"
+
+namespace narrows::ops {
+namespace {
+
+std::int64_t vocabulary_part(const OpSite& site) {
+  const int tp = site.rank.strategy().tp;
+  return (site.rank.model().vocab + tp - 1) / tp;
+}
+
+kernels::LogitPart part_of(const OpSite& site, int index) {
+  Storage& logits = site.value(op_at(site, index).inputs.front());
+  const std::int64_t part = vocabulary_part(site);
+  const std::int64_t first = part * site.rank.at.tp;
+  return {.logits = logits.data(),
+          .rows = logits.rows(),
+          .columns = std::clamp<std::int64_t>(site.rank.model().vocab - first, 0, part),
+          .stride = logits.columns(),
+          .first = first,
+          .targets = site.batch.targets.data()};
+}
+
+// The parts of all tensor-parallel ranks joined.
+Status join_parts(std::vector<kernels::PartialSoftmax>& rows, Communicator* tp) {
+  if (tp == nullptr) return {};
+  constexpr std::int64_t kFloats = sizeof(kernels::PartialSoftmax) / sizeof(float);
+  std::vector<kernels::PartialSoftmax> all(rows.size() * static_cast<std::size_t>(tp->size()));
+  TRY(tp->all_gather(View(rows.data(), std::ssize(rows) * kFloats, Element::F32),
+                     Buffer(all.data(), std::ssize(all) * kFloats, Element::F32)));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    rows[r] = all[r];
+    for (std::size_t i = r + rows.size(); i < all.size(); i += rows.size()) {
+      rows[r] = join(rows[r], all[i]);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void embedding(const OpSite& site, int index) {
+  const std::int64_t part = vocabulary_part(site);
+  std::vector<std::int32_t>& rows = site.run.rows;
+  rows.clear();
+  for (const std::int32_t token : site.batch.tokens) {
+    const std::int64_t row = token - part * site.rank.at.tp;
+    rows.push_back(row >= 0 && row < part ? static_cast<std::int32_t>(row) : -1);
+  }
+  Storage& out = site.make_value(op_at(site, index).outputs.front(), std::ssize(rows));
+  site.rank.backend.run(kernels::PickRows{.from = site.weight(index).value,
+                                          .index = rows.data(),
+                                          .to = out.data(),
+                                          .rows = out.rows(),
+                                          .columns = out.columns()});
+}
+
+void embedding_weight_grad(const OpSite& site, int index) {
+  const Storage& dy = site.grad(op_at(site, index).outputs.front());
+  site.rank.backend.run(kernels::ScatterRows{.from = dy.data(),
+                                             .index = site.run.rows.data(),
+                                             .to = site.weight(index).gradient,
+                                             .rows = dy.rows(),
+                                             .columns = dy.columns()});
+}
+
+// The logits become their gradient, so that nothing else of the vocabulary's width is kept.
+Status loss(const OpSite& site, int index) {
+  const kernels::LogitPart part = part_of(site, index);
+  std::vector<kernels::PartialSoftmax> rows;
+  site.rank.backend.run(part, rows);
+  TRY(join_parts(rows, site.rank.groups.tp.get()));
+  double total = 0;
+  for (const kernels::PartialSoftmax& row : rows) total += cross_entropy(row);
+  site.batch.loss = total * site.batch.loss_share;
+  site.rank.backend.run(part, rows, static_cast<float>(site.batch.loss_share));
+  return {};
+}
+
+void loss_input_grad(const OpSite& site, int index) {
+  const TensorId logits = op_at(site, index).inputs.front();
+  site.grad(logits) = std::move(site.value(logits));
+}
+
+}  // namespace narrows::ops

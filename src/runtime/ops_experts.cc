@@ -1,0 +1,210 @@
+// The routed experts. A row's weight scales the hidden activation of its expert
+// (kernels/activation.h), so that copies of a token are merged by plain sums.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "runtime/ops.h"
+
+namespace narrows::ops {
+namespace {
+
+kernels::Router router_of(const OpSite& site, const Op& op) {
+  const MoeSpec& moe = *site.rank.model().moe;
+  const Storage& logits = site.value(op.inputs.front());
+  return {.logits = logits.data(),
+          .chosen = site.value(op.outputs.front()).data(),
+          .rows = logits.rows(),
+          .experts = moe.experts,
+          .top_k = moe.top_k,
+          .groups = moe.groups,
+          .top_groups = moe.top_groups,
+          .sigmoid = moe.score == RouterScore::Sigmoid,
+          .normalise = site.rank.numerics.normalise_top_k,
+          .scale = static_cast<float>(site.rank.numerics.routed_scale)};
+}
+
+kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
+  const Storage& x = site.value(op.inputs.front());
+  return {.x = x.data(),
+          .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
+          .rows = x.rows(),
+          .columns = x.columns() / 2};
+}
+
+// Without sequence parallelism the tensor-parallel ranks send the same tokens. Each then stands for
+// its share of their gradient, as it does of the shared experts': the sums over ranks are whole
+// again.
+float share_of_gradient(const OpSite& site) {
+  const Strategy& s = site.rank.strategy();
+  return s.sequence_parallel ? 1.0f : 1.0f / static_cast<float>(s.tp);
+}
+
+// The tensor in which the router left its choice.
+TensorId chosen_of(const OpSite& site) {
+  for (const Op& op : site.block.graph.forward) {
+    if (op.kind == OpKind::Router) return op.outputs.front();
+  }
+  return kNoTensor;
+}
+
+kernels::SumRows sum_lists(const Lists& lists, const Storage& from, Storage& to, bool fresh) {
+  return {.from = from.data(),
+          .begin = lists.begin.data(),
+          .slots = lists.items.data(),
+          .to = to.data(),
+          .rows = to.rows(),
+          .columns = to.columns(),
+          .accumulate = !fresh};
+}
+
+// The rows to send, one for each destination of a token.
+Storage rows_to_send(const OpSite& site, const Storage& tokens) {
+  const Exchange& x = site.run.exchange;
+  Storage rows = site.rank.pool.matrix(x.rows_sent(), tokens.columns());
+  site.rank.backend.run(kernels::PickRows{tokens.data(), x.sent_token.data(), rows.data(),
+                                          rows.rows(), rows.columns()});
+  return rows;
+}
+
+// Each token's sum over its destinations.
+Status merge_returned(const OpSite& site, const Storage& received, const OpSite::Target& to) {
+  const Exchange& x = site.run.exchange;
+  Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
+  TRY(return_rows(x, received.data(), rows.data(), rows.columns(), site.rank.groups.ep.get()));
+  site.rank.backend.run(sum_lists(x.sent_of_token, rows, to.storage, to.fresh));
+  return {};
+}
+
+// The gradients of the routing weights, back at the tokens' rank: (tokens, top_k).
+Status return_weight_grads(const OpSite& site, Storage& to) {
+  const Exchange& x = site.run.exchange;
+  Storage received = site.rank.pool.zeros(x.rows_received(), x.top_k);
+  for (std::int64_t c = 0; c < x.copies(); ++c) {
+    const std::size_t i = static_cast<std::size_t>(c);
+    received.data()[x.copy_row[i] * x.top_k + x.copy_slot[i]] = x.copy_dweight[i];
+  }
+  if (site.rank.groups.ep != nullptr) return merge_returned(site, received, {to, true});
+  std::fill_n(to.data(), to.count(), 0.0f);
+  site.rank.backend.run(sum_lists(x.sent_of_token, received, to, true));
+  return {};
+}
+
+}  // namespace
+
+void activation(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  kernels::SwiGlu work = swiglu_of(site, op);
+  work.y = site.make_value(op.outputs.front(), work.rows).data();
+  site.rank.backend.run(work);
+}
+
+void activation_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dy = site.grad(op.outputs.front());
+  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
+  ASSERT(dx.fresh);
+  std::vector<float>& dweight = site.run.exchange.copy_dweight;
+  if (is_grouped(op)) dweight.resize(static_cast<std::size_t>(dy.rows()));
+  site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op),
+                                            .dy = dy.data(),
+                                            .dx = dx.storage.data(),
+                                            .dscale = is_grouped(op) ? dweight.data() : nullptr});
+}
+
+void router(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  site.make_value(op.outputs.front(), site.value(op.inputs.front()).rows());
+  site.rank.backend.run(router_of(site, op));
+}
+
+void router_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dweights = site.grad(op.outputs.front());
+  const OpSite::Target dlogits = site.grad_target(op.inputs.front(), dweights.rows());
+  site.rank.backend.run(kernels::RouterGrad{.forward = router_of(site, op),
+                                            .dweights = dweights.data(),
+                                            .dlogits = dlogits.storage.data()});
+}
+
+Status dispatch(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const MoeSpec& moe = *site.rank.model().moe;
+  const Storage& chosen = site.value(chosen_of(site));
+  const Storage& tokens = site.value(op.inputs.front());
+  Communicator* group = site.rank.groups.ep.get();
+  if (site.run.exchange.top_k == 0) {
+    site.run.exchange =
+        TRY(plan_exchange(chosen.data(), chosen.rows(), moe.top_k, moe.experts, group));
+  }
+  if (group == nullptr) return {};  // the tokens are where they belong
+  const Storage rows = rows_to_send(site, tokens);
+  Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
+  return send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group);
+}
+
+Status dispatch_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const std::int64_t tokens = std::ssize(site.run.exchange.sent_of_token.begin) - 1;
+  Storage& dweights = site.grad(chosen_of(site));
+  dweights = site.rank.pool.matrix(tokens, site.run.exchange.top_k);
+  TRY(return_weight_grads(site, dweights));
+  if (site.rank.groups.ep == nullptr) return {};
+  const Storage& received = site.grad(op.outputs.front());
+  return merge_returned(site, received, site.grad_target(op.inputs.front(), tokens));
+}
+
+void permute(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Exchange& x = site.run.exchange;
+  const Storage& from = site.value(op.inputs.front());
+  if (op.name == "permute") {
+    Storage& to = site.make_value(op.outputs.front(), x.copies());
+    site.rank.backend.run(
+        kernels::PickRows{from.data(), x.copy_row.data(), to.data(), to.rows(), to.columns()});
+  } else {
+    Storage& to = site.make_value(op.outputs.front(), x.rows_received());
+    site.rank.backend.run(sum_lists(x.copies_of_row, from, to, true));
+  }
+}
+
+void permute_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Exchange& x = site.run.exchange;
+  const Storage& from = site.grad(op.outputs.front());
+  if (op.name == "permute") {
+    const OpSite::Target to = site.grad_target(op.inputs.front(), x.rows_received());
+    site.rank.backend.run(sum_lists(x.copies_of_row, from, to.storage, to.fresh));
+  } else {
+    const OpSite::Target to = site.grad_target(op.inputs.front(), x.copies());
+    site.rank.backend.run(kernels::PickRows{from.data(), x.copy_row.data(), to.storage.data(),
+                                            to.storage.rows(), to.storage.columns(),
+                                            share_of_gradient(site)});
+  }
+}
+
+Status combine(const OpSite& site, int index) {
+  if (site.rank.groups.ep == nullptr) return {};
+  const Op& op = op_at(site, index);
+  const std::int64_t tokens = std::ssize(site.run.exchange.sent_of_token.begin) - 1;
+  return merge_returned(site, site.value(op.inputs.front()),
+                        {site.make_value(op.outputs.front(), tokens), true});
+}
+
+Status combine_input_grad(const OpSite& site, int index) {
+  if (site.rank.groups.ep == nullptr) return {};
+  const Op& op = op_at(site, index);
+  const Storage rows = rows_to_send(site, site.grad(op.outputs.front()));
+  const OpSite::Target to = site.grad_target(op.inputs.front(), site.run.exchange.rows_received());
+  return send_rows(site.run.exchange, rows.data(), to.storage.data(), rows.columns(),
+                   site.rank.groups.ep.get());
+}
+
+void add_outputs(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& a = site.value(op.inputs[0]);
+  const Storage& b = site.value(op.inputs[1]);
+  Storage& sum = site.make_value(op.outputs.front(), a.rows());
+  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count()});
+}
+
+}  // namespace narrows::ops

@@ -1,0 +1,94 @@
+// y = x W^T with W stored (n, k); dx = dy W; dW += dy^T x. Of a latent with the rotated key beside
+// it only the first k columns are multiplied.
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/ops.h"
+
+namespace narrows::ops {
+namespace {
+
+// The rows of one group of a matmul, and its matrix.
+struct Group {
+  std::int64_t first = 0;
+  std::int64_t rows = 0;
+  std::int64_t weight_offset = 0;
+};
+
+std::vector<Group> groups_of(const OpSite& site, const Op& op, std::int64_t rows) {
+  if (!is_grouped(op)) return {{0, rows, 0}};
+  const std::vector<std::int64_t>& first = site.run.exchange.first_of_expert;
+  std::vector<Group> groups;
+  for (std::size_t e = 0; e + 1 < first.size(); ++e) {
+    const std::int64_t size = op.matmul.n * op.matmul.k;
+    if (first[e + 1] > first[e])
+      groups.push_back({first[e], first[e + 1] - first[e], static_cast<std::int64_t>(e) * size});
+  }
+  return groups;
+}
+
+// The head multiplies in the activations' format, and so does the router, whatever the recipe.
+Multiply format_of(const OpSite& site, const Op& op) {
+  return op.name == "router" ? Multiply::F32 : site.rank.format;
+}
+
+}  // namespace
+
+void linear(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& x = site.value(op.inputs.front());
+  Storage& y = site.make_value(op.outputs.front(), x.rows());
+  for (const Group& g : groups_of(site, op, x.rows())) {
+    site.rank.backend.run(kernels::Matmul{.transpose_b = true,
+                                          .m = g.rows,
+                                          .n = op.matmul.n,
+                                          .k = op.matmul.k,
+                                          .a = x.data() + g.first * x.columns(),
+                                          .stride_a = x.columns(),
+                                          .b = site.weight(index).value + g.weight_offset,
+                                          .stride_b = op.matmul.k,
+                                          .c = y.data() + g.first * y.columns(),
+                                          .stride_c = y.columns()},
+                          format_of(site, op));
+  }
+}
+
+void linear_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dy = site.grad(op.outputs.front());
+  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
+  ASSERT(!dx.fresh || dx.storage.columns() == op.matmul.k);
+  for (const Group& g : groups_of(site, op, dy.rows())) {
+    site.rank.backend.run(kernels::Matmul{.m = g.rows,
+                                          .n = op.matmul.k,
+                                          .k = op.matmul.n,
+                                          .a = dy.data() + g.first * dy.columns(),
+                                          .stride_a = dy.columns(),
+                                          .b = site.weight(index).value + g.weight_offset,
+                                          .stride_b = op.matmul.k,
+                                          .beta = dx.beta(),
+                                          .c = dx.storage.data() + g.first * dx.storage.columns(),
+                                          .stride_c = dx.storage.columns()},
+                          format_of(site, op));
+  }
+}
+
+void linear_weight_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dy = site.grad(op.outputs.front());
+  const Storage& x = site.value(op.inputs.front());
+  for (const Group& g : groups_of(site, op, dy.rows())) {
+    site.rank.backend.run(kernels::Matmul{.transpose_a = true,
+                                          .m = op.matmul.n,
+                                          .n = op.matmul.k,
+                                          .k = g.rows,
+                                          .a = dy.data() + g.first * dy.columns(),
+                                          .stride_a = dy.columns(),
+                                          .b = x.data() + g.first * x.columns(),
+                                          .stride_b = x.columns(),
+                                          .beta = 1,
+                                          .c = site.weight(index).gradient + g.weight_offset,
+                                          .stride_c = op.matmul.k},
+                          format_of(site, op));
+  }
+}
+
+}  // namespace narrows::ops

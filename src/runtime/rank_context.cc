@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/rank_context.h"
+
+namespace narrows {
+
+Result<RankContext> make_rank_context(const Plan& plan, const Numerics& numerics, Backend& backend,
+                                      StoragePool& pool, Communicator* world) {
+  const Grid grid(plan.strategy);
+  const int rank = world == nullptr ? 0 : world->rank();
+  const AttentionSpec& a = plan.model.attention;
+  const int rotated = a.kind == AttentionKind::Mla ? a.qk_rope : a.head_dim;
+  return RankContext{
+      .plan = plan,
+      .numerics = numerics,
+      .grid = grid,
+      .rank = rank,
+      .at = grid.coordinates(rank),
+      .expert_at = grid.expert_coordinates(rank),
+      .backend = backend,
+      .pool = pool,
+      .groups = TRY(make_groups(plan, world)),
+      .rotary = kernels::rotary_table(plan.training.sequence, rotated, numerics.rope_theta),
+      .format = plan.strategy.precision == Recipe::F32 ? Multiply::F32 : Multiply::Bf16};
+}
+
+WeightShard weight_shard(const RankContext& rank) {
+  const Strategy& s = rank.strategy();
+  return {.tp = s.tp,
+          .tp_rank = rank.at.tp,
+          .ep = s.ep,
+          .ep_rank = rank.expert_at.ep,
+          .etp = s.etp,
+          .etp_rank = rank.expert_at.etp,
+          .sequence_parallel = s.sequence_parallel};
+}
+
+Sharding sharding_of(const Plan& plan) {
+  const Strategy& s = plan.strategy;
+  return {.tp = s.tp,
+          .sequence_parallel = s.sequence_parallel,
+          .cp = s.cp,
+          .ep = s.ep,
+          .etp = s.etp,
+          .micro_batch = s.micro_batch,
+          .sequence = plan.training.sequence};
+}
+
+}  // namespace narrows

@@ -1,0 +1,41 @@
+// Everything that stays the same for one rank while it trains: the plan and where in its grid the
+// rank stands, whom it talks to, its backend and its memory.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/rope.h"
+#include "plan/grid.h"
+#include "plan/plan.h"
+#include "runtime/backend.h"
+#include "runtime/groups.h"
+#include "runtime/numerics.h"
+#include "runtime/storage.h"
+#include "runtime/weights.h"
+
+namespace narrows {
+
+struct RankContext {
+  const Plan& plan;  // borrows
+  Numerics numerics;
+  Grid grid;
+  int rank = 0;
+  Coordinates at;
+  ExpertCoordinates expert_at;
+  Backend& backend;   // borrows
+  StoragePool& pool;  // borrows
+  Groups groups;
+  kernels::RotaryTable rotary;
+  Multiply format = Multiply::F32;
+
+  const ModelSpec& model() const { return plan.model; }
+  const Strategy& strategy() const { return plan.strategy; }
+};
+
+Result<RankContext> make_rank_context(const Plan& plan, const Numerics& numerics, Backend& backend,
+                                      StoragePool& pool, Communicator* world);
+
+WeightShard weight_shard(const RankContext& rank);
+// How a block's graph is divided on every rank of the plan.
+Sharding sharding_of(const Plan& plan);
+
+}  // namespace narrows

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/storage.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "base/result.h"
+
+namespace narrows {
+namespace {
+
+// Sizes that vary with routing shall meet again: eight steps a power of two, at least a cache line.
+std::int64_t capacity_for(std::int64_t count) {
+  std::int64_t step = 16;
+  while (step * 16 <= count) step *= 2;
+  return std::max<std::int64_t>(16, (count + step - 1) / step * step);
+}
+
+}  // namespace
+
+Storage& Storage::operator=(Storage&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  pool_ = std::exchange(other.pool_, nullptr);
+  data_ = std::exchange(other.data_, nullptr);
+  rows_ = std::exchange(other.rows_, 0);
+  columns_ = std::exchange(other.columns_, 0);
+  capacity_ = std::exchange(other.capacity_, 0);
+  return *this;
+}
+
+void Storage::release() {
+  if (pool_ != nullptr) pool_->give_back(data_, capacity_);
+  pool_ = nullptr;
+  data_ = nullptr;
+  rows_ = columns_ = capacity_ = 0;
+}
+
+void StoragePool::Free::operator()(float* data) const { std::free(data); }
+
+Storage StoragePool::matrix(std::int64_t rows, std::int64_t columns) {
+  Storage s;
+  s.pool_ = this;
+  s.rows_ = rows;
+  s.columns_ = columns;
+  s.capacity_ = capacity_for(rows * columns);
+  std::vector<float*>& idle = idle_[s.capacity_];
+  if (idle.empty()) {
+    void* fresh = std::aligned_alloc(64, static_cast<std::size_t>(s.capacity_) * sizeof(float));
+    ASSERT(fresh != nullptr);
+    owned_.emplace_back(static_cast<float*>(fresh));
+    idle.push_back(owned_.back().get());
+  }
+  s.data_ = idle.back();
+  idle.pop_back();
+  out_ += s.capacity_ * static_cast<std::int64_t>(sizeof(float));
+  peak_ = std::max(peak_, out_);
+  return s;
+}
+
+Storage StoragePool::zeros(std::int64_t rows, std::int64_t columns) {
+  Storage s = matrix(rows, columns);
+  std::fill_n(s.data(), s.count(), 0.0f);
+  return s;
+}
+
+void StoragePool::give_back(float* data, std::int64_t capacity) {
+  idle_[capacity].push_back(data);
+  out_ -= capacity * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace narrows

@@ -1,0 +1,72 @@
+// Memory of tensors. A rank's pool hands out arrays and takes them back when their Storage dies, so
+// that in the steady state nothing is asked of the system; it counts what is out, and the most that
+// ever was.
+//
+// Threads: a pool and its arrays belong to the thread of their rank.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/units.h"
+
+namespace narrows {
+
+class StoragePool;
+
+// A matrix of floats, row-major; empty when default-constructed or released. Moves only.
+class Storage {
+ public:
+  Storage() = default;
+  Storage(Storage&& other) noexcept { *this = std::move(other); }
+  Storage& operator=(Storage&& other) noexcept;
+  ~Storage() { release(); }
+
+  float* data() { return data_; }
+  const float* data() const { return data_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  std::int64_t count() const { return rows_ * columns_; }
+  // Whether it holds a matrix (one without rows counts).
+  bool held() const { return pool_ != nullptr; }
+  void release();
+
+ private:
+  friend class StoragePool;
+  StoragePool* pool_ = nullptr;  // borrows
+  float* data_ = nullptr;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  std::int64_t capacity_ = 0;
+};
+
+class StoragePool {
+ public:
+  StoragePool() = default;
+  StoragePool(const StoragePool&) = delete;
+  StoragePool& operator=(const StoragePool&) = delete;
+
+  // Not initialised.
+  Storage matrix(std::int64_t rows, std::int64_t columns);
+  Storage zeros(std::int64_t rows, std::int64_t columns);
+
+  Bytes out() const { return static_cast<double>(out_) * byte; }
+  Bytes peak() const { return static_cast<double>(peak_) * byte; }
+
+ private:
+  friend class Storage;
+  void give_back(float* data, std::int64_t capacity);
+
+  struct Free {
+    void operator()(float* data) const;
+  };
+  std::vector<std::unique_ptr<float[], Free>> owned_;
+  std::map<std::int64_t, std::vector<float*>> idle_;  // by capacity
+  std::int64_t out_ = 0;                              // bytes
+  std::int64_t peak_ = 0;
+};
+
+}  // namespace narrows

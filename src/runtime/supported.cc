@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/supported.h"
+
+#include <fmt/format.h>
+
+namespace narrows {
+namespace {
+
+// The first thing of the model that no op of the runtime does; "" = none.
+std::string unknown_part(const ModelSpec& m) {
+  if (m.activation != Activation::SwiGlu) return "GELU";
+  if (m.norm != NormKind::Rms) return "LayerNorm";
+  if (m.linear_bias || m.attention.qkv_bias) return "biases";
+  if (m.learned_positions > 0) return "learned positions";
+  if (m.mtp_layers > 0) return "multi-token prediction";
+  if (m.attention.qk_norm != QkNorm::None) return "normalised queries and keys";
+  if (m.moe && m.moe->shared_gate) return "a gate on the shared expert";
+  if (m.moe && m.moe->selection_bias) return "a selection bias of experts";
+  return "";
+}
+
+}  // namespace
+
+Status check_supported(const Plan& plan) {
+  const std::string part = unknown_part(plan.model);
+  if (!part.empty()) {
+    return unsupported(fmt::format("{}: the runtime does not train {} yet", plan.model.name, part));
+  }
+  const Strategy& s = plan.strategy;
+  if (s.precision != Recipe::F32 && s.precision != Recipe::Bf16) {
+    return unsupported(
+        fmt::format("precision={}: expected f32 or bf16, the recipes that the "
+                    "runtime multiplies in",
+                    to_string(s.precision)));
+  }
+  if (plan.model.attention.kind == AttentionKind::Gqa &&
+      plan.model.attention.kv_heads % s.tp != 0) {
+    return unsupported(fmt::format("tp={}: the runtime splits KV heads, and {} are not divisible",
+                                   s.tp, plan.model.attention.kv_heads));
+  }
+  return {};
+}
+
+}  // namespace narrows

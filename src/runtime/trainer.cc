@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/trainer.h"
+
+#include <array>
+#include <chrono>
+
+#include "runtime/portable.h"
+#include "runtime/supported.h"
+#include "runtime/weight_names.h"
+
+namespace narrows {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// One piece of a weight; row by row, as its columns may be a part of the tensor's.
+void fill_piece(const WeightPiece& piece, std::uint64_t seed, int layers, float* weight) {
+  std::vector<float> row(static_cast<std::size_t>(piece.piece_columns), 1.0f);
+  const PortableWeight portable = portable_weight(seed, portable_name(piece.name), layers);
+  for (std::int64_t r = 0; r < piece.piece_rows; ++r) {
+    if (!piece.vector) {
+      fill(portable, (piece.first_row + r) * piece.columns + piece.first_column, row);
+    }
+    std::copy(row.begin(), row.end(), weight + piece.offset + r * piece.stride);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, const Numerics& numerics,
+                                               Backend& backend, Communicator* world) {
+  TRY(check_supported(plan));
+  std::unique_ptr<Trainer> trainer(new Trainer());
+  trainer->rank_ = std::make_unique<RankContext>(
+      TRY(make_rank_context(plan, numerics, backend, trainer->pool_, world)));
+  trainer->executor_ = std::make_unique<Executor>(TRY(Executor::make(*trainer->rank_)));
+  return trainer;
+}
+
+void Trainer::initialise(std::uint64_t seed) {
+  for (Bucket& bucket : buckets().all()) {
+    std::vector<float> whole(static_cast<std::size_t>(bucket.count));
+    for (const BucketWeight& w : bucket.weights) {
+      for (const WeightPiece& piece : w.weight.pieces) {
+        fill_piece(piece, seed, rank_->model().layers, whole.data() + w.offset);
+      }
+    }
+    const std::int64_t first = std::ssize(bucket.value) < bucket.count ? bucket.first : 0;
+    std::copy_n(whole.begin() + first, bucket.value.size(), bucket.value.begin());
+  }
+}
+
+Result<double> Trainer::compute_gradients(std::int64_t step, const ReadTokens& read) {
+  buckets().clear_gradients();
+  std::array<double, 1> loss = {TRY(executor_->run(step, read))};
+  TRY(buckets().reduce());
+  if (rank_->groups.world != nullptr) {
+    TRY(rank_->groups.world->all_reduce(std::span<double>(loss)));
+  }
+  return loss.front();
+}
+
+Result<StepMetrics> Trainer::step(std::int64_t step, const ReadTokens& read,
+                                  const OptimizerOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  StepMetrics metrics;
+  metrics.step = step;
+  metrics.loss = TRY(compute_gradients(step, read));
+  metrics.grad_norm = TRY(gradient_norm(buckets(), *rank_));
+  update(buckets(), *rank_, options, step, metrics.grad_norm);
+  TRY(buckets().gather());
+  metrics.seconds = seconds_since(start);
+  const Training& t = rank_->plan.training;
+  metrics.tokens_per_second =
+      static_cast<double>(t.global_batch) * static_cast<double>(t.sequence) / metrics.seconds;
+  return metrics;
+}
+
+}  // namespace narrows

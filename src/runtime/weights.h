@@ -1,0 +1,58 @@
+// Which weights a rank holds of a block, and how they lie in memory. A weight belongs to one op of
+// the block's graph and is stored as that op reads it: gate and up in one matrix, a rank's experts
+// one after the other, shards cut by tensor and expert parallelism. Its pieces say where in the
+// whole model's tensors, by their Hugging Face names, every part of it belongs: initialisation,
+// checkpoints and comparisons between layouts go by pieces.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/block.h"
+#include "plan/plan.h"
+
+namespace narrows {
+
+// A rectangle of a whole tensor (rows, columns; a vector has one row), and where it lies in the
+// rank's memory: element (r, c) of the rectangle at offset + r * stride + c.
+struct WeightPiece {
+  std::string name;  // "model.layers.3.self_attn.o_proj.weight"
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+  std::int64_t first_row = 0;
+  std::int64_t first_column = 0;
+  std::int64_t piece_rows = 1;
+  std::int64_t piece_columns = 1;
+  std::int64_t offset = 0;  // from the beginning of the weight
+  std::int64_t stride = 1;
+  bool vector = false;  // has one dimension in the model: not decayed
+};
+
+// Over whom the gradient is summed: the replicas that hold the same shard; the same, where the
+// tensor-parallel ranks hold copies whose gradients are equal already; replicas and tensor-parallel
+// ranks, which see different tokens or heads of what they all hold; or the replicas of an expert.
+enum class WeightGroup { Replicas, Copies, Stage, Experts };
+
+struct Weight {
+  std::string op;  // the graph op that reads it
+  WeightGroup group = WeightGroup::Replicas;
+  std::int64_t count = 0;  // elements in memory
+  std::vector<WeightPiece> pieces;
+};
+
+// Where a rank stands in what divides weights.
+struct WeightShard {
+  int tp = 1, tp_rank = 0;
+  int ep = 1, ep_rank = 0;
+  int etp = 1, etp_rank = 0;
+  bool sequence_parallel = false;
+};
+
+// The weights of a block of layer `layer` (of no account for embedding and head), in the order of
+// the block's ops.
+std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model,
+                               const WeightShard& shard);
+
+}  // namespace narrows

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/world.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "comm/mpi_comm.h"
+#include "comm/thread_comm.h"
+
+namespace narrows {
+namespace {
+
+// What the threads of a world share with the one that started them. Leaked if a thread hangs.
+struct Threads {
+  explicit Threads(const WorldOptions& given, const RankWork& given_work)
+      : world({.ranks = given.ranks, .levels = given.levels, .silence = given.silence}),
+        work(given_work) {}
+
+  ThreadWorld world;
+  RankWork work;
+  std::mutex mutex;
+  std::condition_variable ended;
+  int running = 0;
+};
+
+void run_rank(Threads& shared, int rank) {
+  Status status;
+  {
+    const std::unique_ptr<Communicator> comm = shared.world.communicator(rank);
+    status = shared.work(*comm);
+  }
+  shared.world.end(rank, status);
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  --shared.running;
+  shared.ended.notify_all();
+}
+
+// Whether all have ended: without a limit while nothing has failed, then within the grace.
+bool await_all(Threads& shared, Seconds grace) {
+  using Clock = std::chrono::system_clock;
+  std::unique_lock<std::mutex> lock(shared.mutex);
+  const std::chrono::milliseconds look(50);
+  Clock::time_point deadline = Clock::time_point::max();
+  while (shared.running > 0) {
+    shared.ended.wait_until(lock, Clock::now() + look);
+    if (shared.running == 0) return true;
+    const bool has_deadline = deadline != Clock::time_point::max();
+    if (!has_deadline && !shared.world.failure()) {
+      deadline = Clock::now() + std::chrono::nanoseconds(round_up(grace).ns);
+    }
+    if (has_deadline && Clock::now() > deadline) return false;
+  }
+  return true;
+}
+
+WorldEnd run_threads(const WorldOptions& options, const RankWork& work) {
+  std::unique_ptr<Threads> shared = std::make_unique<Threads>(options, work);
+  shared->running = options.ranks;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    threads.emplace_back([&all = *shared, rank] { run_rank(all, rank); });
+  }
+  const bool all_ended = await_all(*shared, options.grace);
+  WorldEnd end{shared->world.failure(), true, !all_ended};
+  for (std::thread& thread : threads) {
+    if (all_ended) {
+      thread.join();
+    } else {
+      thread.detach();
+    }
+  }
+  // A thread that hangs still refers to it.
+  if (!all_ended) static_cast<void>(shared.release());
+  return end;
+}
+
+Status check_job(const WorldOptions& options, int processes) {
+  if (processes != options.ranks) {
+    return invalid(fmt::format("the plan has {} ranks, expected as many processes, found {}",
+                               options.ranks, processes));
+  }
+  for (const LinkLevel& level : options.levels) {
+    if (level.bandwidth > Bandwidth{} || level.latency > Seconds{}) {
+      return unsupported(level.name +
+                         ": links are emulated between threads, not between processes");
+    }
+  }
+  return {};
+}
+
+WorldEnd run_process(const WorldOptions& options, const RankWork& work) {
+  Result<std::unique_ptr<MpiWorld>> opened =
+      MpiWorld::open({.levels = options.levels, .silence = options.silence});
+  if (!opened) return {tl::unexpected<Error>(opened.error()), true, false};
+  std::unique_ptr<MpiWorld> world = std::move(*opened);
+  const bool leads = world->rank() == 0;
+  // All processes see the same numbers, so that all end here or none.
+  const Status fits = check_job(options, world->size());
+  if (!fits) return {fits, leads, false};
+  Status status;
+  {
+    const std::unique_ptr<Communicator> comm = world->communicator();
+    status = work(*comm);
+  }
+  if (status) return {status, leads, false};
+  if (!status.error().message.starts_with("rank ")) {
+    world->fail(status.error());
+    status = tl::unexpected<Error>(status.error().within(fmt::format("rank {}", world->rank())));
+  }
+  const bool speaks = world->speaks();
+  static_cast<void>(world.release());
+  return {status, speaks, true};
+}
+
+}  // namespace
+
+bool is_process_of_job() { return MpiWorld::is_launched(); }
+
+WorldEnd run_world(const WorldOptions& options, const RankWork& work) {
+  return is_process_of_job() ? run_process(options, work) : run_threads(options, work);
+}
+
+}  // namespace narrows

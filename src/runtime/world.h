@@ -1,0 +1,40 @@
+// Starts the ranks of a training: as threads of this process, or, where this process was itself
+// started by mpirun or srun, as processes of that job, of which this is one.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "comm/communicator.h"
+#include "comm/links.h"
+
+namespace narrows {
+
+struct WorldOptions {
+  int ranks = 1;
+  std::vector<LinkLevel> levels;  // of the plan's cluster; emulated ones have a bandwidth
+  Seconds silence = 10 * sec;     // a rank silent for so long is taken to hang
+  Seconds grace = 2 * sec;        // for a rank to end after another has failed
+};
+
+// The work of one rank, called in its thread.
+using RankWork = std::function<Status(Communicator& world)>;
+
+struct WorldEnd {
+  Status status;       // the first failure; of several ranks it names the one to blame
+  bool speaks = true;  // of the processes of a job, the one that reports the failure
+  // A rank did not end: its thread still runs and may touch what `work` refers to. The process must
+  // end without destroying that (std::_Exit). Under MPI: the job must be aborted.
+  bool is_broken = false;
+};
+
+// Returns when all ranks have ended, or a failure has been noticed and the others have ended.
+WorldEnd run_world(const WorldOptions& options, const RankWork& work);
+
+// Whether the ranks are processes, and this one's number (0 for threads).
+bool is_process_of_job();
+
+}  // namespace narrows

@@ -1,0 +1,155 @@
+// Every axis by itself: the gradients of a layout are those of one rank.
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+
+#include "runtime/small_plans.h"
+
+namespace narrows {
+namespace {
+
+constexpr std::int64_t kSequence = 16;
+constexpr std::int64_t kBatch = 8;
+
+Strategy f32() {
+  Strategy s;
+  s.precision = Recipe::F32;
+  s.micro_batch = 1;
+  s.micro_batches = kBatch;
+  return s;
+}
+
+const testing::Trained& one_rank(bool mla) {
+  static const testing::Trained results[2] = {
+      testing::train(testing::small_plan(testing::small_gqa(), f32(), kSequence, kBatch),
+                     {.steps = 2}),
+      testing::train(testing::small_plan(testing::small_mla(), f32(), kSequence, kBatch),
+                     {.steps = 2})};
+  return results[mla ? 1 : 0];
+}
+
+void check_equal(Strategy s, bool mla = true) {
+  s.micro_batches = kBatch / s.dp / s.micro_batch;
+  const ModelSpec model = mla ? testing::small_mla() : testing::small_gqa();
+  const Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+  const testing::Trained mine = testing::train(plan, {.steps = 2});
+  REQUIRE(mine.error == "");
+  const testing::Difference worst = testing::difference(mine, one_rank(mla));
+  INFO("worst tensor: " << worst.tensor);
+  CHECK(worst.relative < 1e-5);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(mine.loss[i] == Approx(one_rank(mla).loss[i]).epsilon(1e-5));
+    CHECK(mine.grad_norm[i] == Approx(one_rank(mla).grad_norm[i]).epsilon(1e-4));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("layouts: micro-batches of several sequences") {
+  Strategy s = f32();
+  s.micro_batch = 4;
+  check_equal(s);
+}
+
+TEST_CASE("layouts: every recompute policy") {
+  for (const Recompute policy : all_recomputes()) {
+    for (const bool mla : {true, false}) {
+      if (policy == Recompute::V3 && !mla) continue;
+      INFO(to_string(policy) << " " << mla);
+      Strategy s = f32();
+      s.recompute = policy;
+      check_equal(s, mla);
+    }
+  }
+}
+
+TEST_CASE("layouts: data parallel, all ZeRO stages") {
+  for (int zero = 0; zero <= 3; ++zero) {
+    INFO("zero " << zero);
+    Strategy s = f32();
+    s.dp = 4;
+    s.zero = zero;
+    s.dp_shard = zero == 0 ? 1 : 4;
+    check_equal(s);
+    if (zero > 0) {
+      s.dp_shard = 2;
+      check_equal(s);
+    }
+  }
+}
+
+TEST_CASE("layouts: tensor parallel with and without sequence parallelism") {
+  Strategy s = f32();
+  s.tp = 2;
+  check_equal(s, false);
+  s.sequence_parallel = true;
+  check_equal(s, false);
+  check_equal(s, true);
+  s.recompute = Recompute::Full;
+  check_equal(s, true);
+  s.recompute = Recompute::V3;
+  check_equal(s, true);
+}
+
+TEST_CASE("layouts: expert parallel") {
+  Strategy s = f32();
+  s.dp = 4;
+  s.ep = 4;
+  check_equal(s);
+  s.ep = 2;
+  s.zero = 1;
+  s.dp_shard = 4;
+  check_equal(s);
+}
+
+TEST_CASE("layouts: experts split by tensor parallelism") {
+  Strategy s = f32();
+  s.dp = 4;
+  s.ep = 2;
+  s.etp = 2;
+  check_equal(s);
+  s.etp = 4;
+  s.ep = 1;
+  check_equal(s);
+}
+
+TEST_CASE("layouts: context parallel") {
+  Strategy s = f32();
+  s.cp = 4;
+  check_equal(s, true);
+  check_equal(s, false);
+  s.cp = 2;
+  s.ep = 2;
+  s.recompute = Recompute::V3;
+  check_equal(s, true);
+}
+
+TEST_CASE("layouts: pipelines under every schedule") {
+  for (const ScheduleKind kind : all_schedules()) {
+    INFO(to_string(kind));
+    Strategy s = f32();
+    s.pp = 2;
+    s.schedule = kind;
+    if (kind == ScheduleKind::Interleaved) s.vpp = 2;
+    check_equal(s);
+  }
+}
+
+TEST_CASE("layouts: products of axes") {
+  Strategy s = f32();
+  s.tp = 2;
+  s.sequence_parallel = true;
+  s.pp = 2;
+  s.dp = 2;
+  s.ep = 2;
+  s.schedule = ScheduleKind::DualPipe;
+  s.zero = 1;
+  s.dp_shard = 2;
+  check_equal(s);
+  s.order = AxisOrder::TpCpPpDp;
+  s.schedule = ScheduleKind::ZbV;
+  s.zero = 3;
+  s.recompute = Recompute::V3;
+  check_equal(s);
+}
+
+}  // namespace narrows
