@@ -155,6 +155,9 @@ struct SoftwareProfile {
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).
   double expert_spread = 0;
+  // How far apart the ranks of an expert group leave a chunk, over the chunk's time: the next
+  // stage's first exchange waits for the last of them.
+  double expert_skew = 0;
   Bytes context;                  // CUDA context, libraries and workspaces
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like

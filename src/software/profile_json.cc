@@ -68,6 +68,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("dispatch_sync", p.dispatch_sync);
   visit("step_overhead", p.step_overhead);
   visit("expert_spread", p.expert_spread, 0, 10);
+  visit("expert_skew", p.expert_skew, 0, 1);
   visit("context", p.context);
   visit("allocator_overhead", p.allocator_overhead, 0, 10);
   visit("comm_buffers", p.comm_buffers);

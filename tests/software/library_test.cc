@@ -101,9 +101,9 @@ TEST_CASE("software: a child's unknown key is refused") {
 TEST_CASE("software: a fit must bound its own value, and only numbers can be fitted") {
   const std::string fit = "\"fit\": {\"low\": \"3 us\", \"high\": \"4 us\"}";
   CHECK(complaint("\"2 us\"", "\"2 us\", " + fit) ==
-        "x.json:87: launch.fit: expected low < high with the value between them");
+        "x.json:85: launch.fit: expected low < high with the value between them");
   CHECK(complaint("\"deepep\"", "\"deepep\", \"fit\": {}") ==
-        "x.json:71: dispatcher.fit: only a number, a time or a size can be fitted");
+        "x.json:69: dispatcher.fit: only a number, a time or a size can be fitted");
   CHECK(complaint("\"value\": 0.5", "\"value\": 0.5, \"fit\": {\"low\": 0, \"high\": 2}") ==
         "x.json:53: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
 }
@@ -246,7 +246,7 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
 
 TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are refused") {
   CHECK(complaint("\"launch\"", "\"lunch\"") ==
-        "x.json:1: launch: expected an object, found no such key");
+        "x.json:85: launch: expected an object, found no such key");
   CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") !=
         std::string::npos);
   CHECK(complaint("\"value\": \"2 us\"", "\"value\": \"2 us\", \"mark\": \"x\"") ==
