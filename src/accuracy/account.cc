@@ -141,7 +141,7 @@ Result<Account> account_of(const std::vector<Run>& runs, const RunInputs& inputs
   account.lookup_in_sample = report_of_lookup(set, false);
   account.lookup_left_out = report_of_lookup(set, true);
   const std::vector<double> exchanged = shuffled(set, kShuffle);
-  const LeaveOut nonsense = leave_one_group_out(set, exchanged);
+  const LeaveOut nonsense = leave_one_group_out(set, exchanged, figures_of(account.fitted.fits));
   account.shuffled = report_of_rows(set, nonsense.left_out, exchanged, {});
   account.shuffled_against_true = report_of_rows(set, nonsense.left_out, measured, {});
   account.ordering = ordering_of(set, steps_of(account.fitted.in_sample));

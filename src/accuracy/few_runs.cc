@@ -25,8 +25,8 @@ std::map<std::string, double> loosened() {
 }
 
 // One standard deviation of the prior as a share of a figure's range, and of a measured step.
-constexpr double kLooseness = 0.15;
-constexpr double kNoise = 0.02;
+constexpr double kLooseness = 0.1;
+constexpr double kNoise = 0.05;
 
 struct Learnt {
   Figures figures;
