@@ -8,19 +8,31 @@ HeldParameters& HeldParameters::operator+=(const HeldParameters& other) {
   norm += other.norm;
   expert += other.expert;
   tables += other.tables;
+  adapters += other.adapters;
+  frozen = frozen || other.frozen;
   return *this;
+}
+
+HeldParameters trained(const HeldParameters& held) {
+  if (!held.frozen) return held;
+  HeldParameters adapters;
+  adapters.dense = held.adapters;
+  return adapters;
 }
 
 HeldTable::HeldTable(const ModelSpec& model, const Strategy& strategy)
     : table_(static_cast<double>(model.vocab) * model.hidden / strategy.tp),
       positions_(static_cast<double>(model.learned_positions) * model.hidden),
-      tied_(model.tied_embeddings) {
+      tied_(model.tied_embeddings),
+      frozen_(model.lora_rank > 0) {
   for (const ItemKind kind : items_of(model)) {
     const ItemParameters p = item_parameters(model, kind);
     HeldParameters& held = by_kind_[static_cast<std::size_t>(kind)];
     held.dense = (p.dense - p.replicated) / strategy.tp + p.replicated;
     held.norm = p.norm;
     held.expert = p.expert / (static_cast<double>(strategy.ep) * strategy.etp);
+    const bool attends = kind != ItemKind::Embedding && kind != ItemKind::Head;
+    if (attends) held.adapters = adapter_parameters(model, strategy.tp);
   }
 }
 
@@ -32,10 +44,12 @@ HeldParameters HeldTable::of(std::span<const ItemClass> items) const {
 
 HeldParameters HeldTable::of(const std::array<int, 5>& counts) const {
   HeldParameters held;
+  held.frozen = frozen_;
   for (std::size_t kind = 0; kind < 5; ++kind) {
     held.dense += counts[kind] * by_kind_[kind].dense;
     held.norm += counts[kind] * by_kind_[kind].norm;
     held.expert += counts[kind] * by_kind_[kind].expert;
+    held.adapters += counts[kind] * by_kind_[kind].adapters;
   }
   const auto has = [&](ItemKind kind) { return counts[static_cast<std::size_t>(kind)] > 0; };
   const bool embeds = has(ItemKind::Embedding) || has(ItemKind::MtpBlock);
@@ -64,7 +78,7 @@ struct Split {
   double linear_dense, linear_expert, other;
 };
 Split split(const HeldParameters& held) {
-  return {held.dense, held.expert, held.norm + held.tables};
+  return {held.dense, held.expert, held.norm + held.tables + held.adapters};
 }
 
 // Bytes of one stored weight. Blocks of weights share a scale in both directions: 128 x 128
@@ -84,7 +98,7 @@ Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
 StateBytes state_bytes(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
                        const SoftwareProfile& software) {
   const ShardSizes shards = shard_sizes(strategy, grid);
-  const Split p = split(held);
+  const Split p = split(held), t = split(trained(held));
   const auto sharded = [&](int from, Bytes dense, Bytes expert) {
     return strategy.zero >= from ? dense / shards.dense + expert / shards.expert : dense + expert;
   };
@@ -94,13 +108,14 @@ StateBytes state_bytes(const HeldParameters& held, const Strategy& strategy, con
   const Bytes state = optimizer_element(strategy.precision, software);
   StateBytes bytes;
   bytes.weights = sharded(3, p.linear_dense * linear + p.other * other, p.linear_expert * linear);
-  bytes.gradients = sharded(2, (p.linear_dense + p.other) * gradient, p.linear_expert * gradient);
-  bytes.optimizer = sharded(1, (p.linear_dense + p.other) * state, p.linear_expert * state);
+  bytes.gradients = sharded(2, (t.linear_dense + t.other) * gradient, t.linear_expert * gradient);
+  bytes.optimizer = sharded(1, (t.linear_dense + t.other) * state, t.linear_expert * state);
   return bytes;
 }
 
-Bytes optimizer_traffic(const HeldParameters& held, const Strategy& strategy, const Grid& grid,
+Bytes optimizer_traffic(const HeldParameters& all, const Strategy& strategy, const Grid& grid,
                         const SoftwareProfile& software) {
+  const HeldParameters held = trained(all);
   const ShardSizes shards = shard_sizes(strategy, grid);
   const double dense = (held.dense + held.norm + held.tables) / shards.dense;
   const double expert = held.expert / shards.expert;

@@ -20,9 +20,13 @@ struct HeldParameters {
   double norm = 0;
   double expert = 0;
   double tables = 0;  // embedding and head
-  double all() const { return dense + norm + expert + tables; }
+  double adapters = 0;
+  bool frozen = false;  // all but the adapters
+  double all() const { return dense + norm + expert + tables + adapters; }
   HeldParameters& operator+=(const HeldParameters& other);
 };
+// Those that have a gradient and optimiser state.
+HeldParameters trained(const HeldParameters& held);
 
 // What ranks hold under one strategy's tensor and expert parallelism; made once, asked often.
 class HeldTable {
@@ -38,6 +42,7 @@ class HeldTable {
   double table_ = 0;      // of the vocabulary
   double positions_ = 0;  // learned ones
   bool tied_ = false;
+  bool frozen_ = false;
 };
 
 // By how many ranks ZeRO divides each class's state, DualPipe's mirrored copy included.

@@ -91,7 +91,7 @@ void StepCost::add_shard_traffic(int index) {
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
   const HeldParameters held =
       held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
-  const auto move = [&](CollectiveKind what, Bytes element) {
+  const auto move = [&](CollectiveKind what, const HeldParameters& held, Bytes element) {
     const double dense = held.dense + held.norm + held.tables;
     return collective_time({what, Axis::DpShard, dense * element, 0},
                            grid_.span(cluster, Axis::DpShard), cluster)
@@ -101,11 +101,11 @@ void StepCost::add_shard_traffic(int index) {
                .time;
   };
   const bool gathers = strategy_.zero == 3;
-  const Seconds gather = gathers ? move(CollectiveKind::AllGather,
+  const Seconds gather = gathers ? move(CollectiveKind::AllGather, held,
                                         size_of(stored_weight(strategy_.precision, true, software)))
                                  : Seconds();
   const Seconds scatter =
-      move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
+      move(CollectiveKind::ReduceScatter, trained(held), size_of(software.gradient_wire_dtype));
   const Contention contention =
       contention_of(software, cluster.chip, item(index).phases.multiply_share);
   // What the stack cannot hide comes on top; the rest runs beside the pass, and slows it down.
@@ -145,9 +145,11 @@ ShardBuffers StepCost::shard_buffers(Run run) const {
   if (strategy_.zero < 2) return largest;
   const SoftwareProfile& software = pricer_.blocks().software();
   for (int i = run.first; i <= run.last; ++i) {
-    const double parameters =
-        std::ceil(held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1)).all());
-    largest.gradients = max(largest.gradients, parameters * size_of(software.gradient_dtype));
+    const HeldParameters held =
+        held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1));
+    const double parameters = std::ceil(held.all());
+    largest.gradients =
+        max(largest.gradients, std::ceil(trained(held).all()) * size_of(software.gradient_dtype));
     // The item that runs and the one that is fetched meanwhile.
     if (strategy_.zero == 3) {
       largest.weights =
@@ -213,7 +215,8 @@ Seconds StepCost::reduce_shards(const HeldParameters& held) const {
          over(held.expert, Axis::Edp, grid_.expert_shard(), grid_.size(Axis::Edp));
 }
 
-TailCost StepCost::tail(const HeldParameters& held, Seconds window) const {
+TailCost StepCost::tail(const HeldParameters& all, Seconds window) const {
+  const HeldParameters held = trained(all);
   const SoftwareProfile& software = pricer_.blocks().software();
   const Cluster& cluster = pricer_.blocks().cluster();
   const ModelSpec& model = pricer_.blocks().model();

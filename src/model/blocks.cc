@@ -108,6 +108,19 @@ TensorId attend(const Site& site, std::initializer_list<TensorId> qkv, TensorId 
   return out;
 }
 
+// Adapters of low rank beside the projection of `x` into `out`: the only weights that train then.
+void adapt(const Site& site, const std::string& name, TensorId x, TensorId out) {
+  if (site.model.lora_rank == 0) return;
+  GraphBuilder& b = site.b;
+  const auto columns = [&](TensorId id) { return static_cast<std::int64_t>(b.at(id).columns); };
+  b.freeze(false);
+  const TensorId low = b.plain_linear(name + " adapter a", x, site.model.lora_rank, columns(x));
+  const TensorId wide =
+      b.plain_linear(name + " adapter b", low, columns(out), site.model.lora_rank);
+  b.freeze(true);
+  b.memory_bound(OpKind::Elementwise, name + " add adapter", {wide, out}, out);
+}
+
 TensorId mla(const Site& site, TensorId x, bool window) {
   const AttentionSpec& a = site.model.attention;
   GraphBuilder& b = site.b;
@@ -115,13 +128,17 @@ TensorId mla(const Site& site, TensorId x, bool window) {
   const int heads = a.heads / site.sharding.tp;
   TensorId query = x;
   if (a.q_lora > 0) {
-    query = b.norm("q latent norm", b.linear("q_a", x, a.q_lora, h), false);
+    const TensorId latent = b.linear("q_a", x, a.q_lora, h);
+    adapt(site, "q_a", x, latent);
+    query = b.norm("q latent norm", latent, false);
     query = b.linear("q_b", query, static_cast<std::int64_t>(heads) * a.qk_dim(), a.q_lora);
     b.last().up_projection = true;
   } else {
     query = b.linear("q", x, static_cast<std::int64_t>(heads) * a.qk_dim(), h);
+    adapt(site, "q", x, query);
   }
   const TensorId latent = b.linear("kv_a", x, a.kv_lora + a.qk_rope, h);
+  adapt(site, "kv_a", x, latent);
   const TensorId normed = b.norm("kv latent norm", latent, false);
   const TensorId kv =
       b.linear("kv_b", normed, static_cast<std::int64_t>(heads) * (a.qk_nope + a.v_dim), a.kv_lora);
@@ -146,6 +163,9 @@ TensorId split_gqa(const Site& site, TensorId x, bool window) {
   TensorId q = b.linear("q", x, static_cast<std::int64_t>(q_columns), h);
   TensorId k = b.linear("k", x, static_cast<std::int64_t>(kv_columns), h);
   const TensorId v = b.linear("v", x, static_cast<std::int64_t>(kv_columns), h);
+  adapt(site, "q", x, q);
+  adapt(site, "k", x, k);
+  adapt(site, "v", x, v);
   if (a.qk_norm != QkNorm::None) {
     q = b.norm("q norm", q, false);
     k = b.norm("k norm", k, false);
@@ -165,6 +185,7 @@ TensorId gqa(const Site& site, TensorId x, bool window) {
   const double columns = static_cast<double>(heads + 2 * kv_heads) * a.head_dim;
   if (!b.fusions().projections) return split_gqa(site, x, window);
   TensorId qkv = b.linear("qkv", x, static_cast<std::int64_t>(columns), site.model.hidden);
+  adapt(site, "qkv", x, qkv);
   if (a.qk_norm != QkNorm::None) qkv = b.norm("qk norm", qkv, false);
   if (site.model.learned_positions == 0) {
     const double rotated = static_cast<double>(heads + kv_heads) * a.head_dim;
@@ -178,6 +199,7 @@ TensorId look_up(const Site& site, const std::string& name) {
   GraphBuilder& b = site.b;
   const TensorId rows = b.activation(name, site.inside(), site.model.hidden);
   b.memory_bound(OpKind::Embedding, "embedding", {}, rows, bytes_expected(b.at(rows)) / byte);
+  b.last().frozen = site.model.lora_rank > 0;
   return leave(site, rows);
 }
 
@@ -313,6 +335,7 @@ TensorId head_block(const Site& site, TensorId x) {
 
 Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad& load) {
   GraphBuilder b(key.recipe, key.fusions);
+  b.freeze(model.lora_rank > 0);
   const Site site{model, key.sharding, b};
   const int h = model.hidden;
   const TensorId x = b.activation("residual", site.outside(), h);

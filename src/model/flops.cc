@@ -96,7 +96,9 @@ Flops training_flops_per_token(const ModelSpec& model, std::int64_t sequence,
   }
   const AttentionSpec& a = model.attention;
   const double core = static_cast<double>(a.heads) * (a.qk_dim() + a.value_dim()) * key_layers;
-  return 6 * (weights + core) * flop;
+  // A frozen weight meets a token twice: forward and for the input gradient. Adapters are too small
+  // to count.
+  return ((model.lora_rank > 0 ? 4 : 6) * weights + 6 * core) * flop;
 }
 
 Flops training_flops_per_token(const ModelSpec& model, std::int64_t sequence,

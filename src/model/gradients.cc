@@ -199,6 +199,7 @@ class Differentiator {
       case OpKind::Quantise:
         break;  // the gradient passes through
       case OpKind::Embedding:
+        if (op.frozen) break;
         push(op, Direction::WeightGrad, 1.5 * op.traffic);
         break;
       case OpKind::Loss:
@@ -271,7 +272,24 @@ class Differentiator {
                        [&](const Op& op) { return op.inside_experts && contains(op.inputs, id); });
   }
 
+  // Of a frozen weight only the input gradient is made: its operand once, no tensor for W.
+  void derive_frozen(const Op& op) {
+    const Tensor& out = graph_.tensors[static_cast<std::size_t>(op.outputs.front())];
+    if (is_quantised(op.precision)) {
+      const Bytes narrow = size_of(operand_dtype(op.precision));
+      quantise("quantise d " + op.name, out.rows.expected * out.columns * (2 * byte + narrow),
+               goes_inside_experts(op.outputs.front()));
+      if (op.precision == Recipe::Fp8Block)
+        quantise("transpose weight of " + op.name, 2 * op.weight);
+    }
+    push(op, Direction::InputGrad, {});
+  }
+
   void derive_matmul(const Op& op) {
+    if (op.frozen) {
+      derive_frozen(op);
+      return;
+    }
     const Tensor out = graph_.tensors[static_cast<std::size_t>(op.outputs.front())];
     const Tensor in = graph_.tensors[static_cast<std::size_t>(op.inputs.front())];
     const bool quantised = is_quantised(op.precision);

@@ -71,7 +71,10 @@ TensorId GraphBuilder::multiply(const std::string& name, TensorId x, TensorId in
   op.outputs = {out};
   // The weight gradient needs the input: the quantised copy where the stack keeps that one.
   const bool narrow = at(x).dtype != activation_dtype(recipe_);  // kept in a narrow format already
-  op.weight_grad_needs = {input != x && fusions_.quantised_activations && !narrow ? input : x};
+  op.frozen = frozen_;
+  if (!frozen_) {
+    op.weight_grad_needs = {input != x && fusions_.quantised_activations && !narrow ? input : x};
+  }
   graph_.forward.push_back(std::move(op));
   return out;
 }

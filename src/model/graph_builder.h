@@ -44,6 +44,9 @@ class GraphBuilder {
   TensorId collective(const std::string& name, TensorId x, TensorId output,
                       const CollectiveShape& shape);
 
+  // Whether the weights of the linears that follow do not train.
+  void freeze(bool frozen) { frozen_ = frozen; }
+
   Op& last() { return graph_.forward.back(); }
   const Tensor& at(TensorId id) const { return graph_.tensors[static_cast<std::size_t>(id)]; }
   Recipe recipe() const { return recipe_; }
@@ -58,6 +61,7 @@ class GraphBuilder {
   Graph graph_;
   Recipe recipe_;
   Fusions fusions_;
+  bool frozen_ = false;
   std::vector<std::pair<TensorId, TensorId>> quantised_;  // x -> its quantised copy
 };
 

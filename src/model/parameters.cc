@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/parameters.h"
 
+#include <algorithm>
+
 #include "base/result.h"
 
 namespace narrows {
@@ -176,6 +178,18 @@ ParameterCount count_parameters(const ModelSpec& model) {
   }
   count.active_without_embedding = count.active - vocabulary_table(model);
   return count;
+}
+
+double adapter_parameters(const ModelSpec& model, int tp) {
+  const AttentionSpec& a = model.attention;
+  const double rank = model.lora_rank, h = model.hidden;
+  const double heads = static_cast<double>(a.heads) / tp;
+  if (a.kind == AttentionKind::Gqa) {
+    const double kv_heads = std::max(1.0, static_cast<double>(a.kv_heads) / tp);
+    return rank * (h + (heads + 2 * kv_heads) * a.head_dim);
+  }
+  const double queries = a.q_lora > 0 ? a.q_lora : heads * a.qk_dim();
+  return rank * (2 * h + queries + a.kv_lora + a.qk_rope);
 }
 
 }  // namespace narrows

@@ -59,4 +59,7 @@ struct ParameterCount {
 };
 ParameterCount count_parameters(const ModelSpec& model);
 
+// Of one layer's low-rank adapters (ModelSpec::lora_rank) on one of `tp` ranks; 0 without.
+double adapter_parameters(const ModelSpec& model, int tp);
+
 }  // namespace narrows

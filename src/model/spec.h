@@ -75,6 +75,9 @@ struct ModelSpec {
   int learned_positions = 0;  // rows of a learned position table, 0 = rotary
   int max_positions = 0;      // the longest sequence the model was made for, 0 = not stated
   int mtp_layers = 0;         // multi-token-prediction blocks (deepseek2024)
+  // Above 0 all weights are frozen, and adapters of this rank beside the projections to queries,
+  // keys and values train instead (hu2021).
+  int lora_rank = 0;
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
 

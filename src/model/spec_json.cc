@@ -160,6 +160,7 @@ Json to_json(const ModelSpec& model) {
   json.set("learned_positions", model.learned_positions);
   json.set("max_positions", model.max_positions);
   json.set("mtp_layers", model.mtp_layers);
+  if (model.lora_rank > 0) json.set("lora_rank", model.lora_rank);
   json.set("attention", attention_json(model.attention));
   json.set("moe", model.moe ? moe_json(*model.moe) : Json());
   return json;
@@ -179,6 +180,7 @@ Result<ModelSpec> model_from_json(JsonObject& object) {
   model.learned_positions = TRY(size_or(object, "learned_positions", limits::kPositions, 0));
   model.max_positions = TRY(size_or(object, "max_positions", limits::kPositions, 0));
   model.mtp_layers = TRY(size_or(object, "mtp_layers", limits::kMtpLayers, 0));
+  model.lora_rank = TRY(size_or(object, "lora_rank", limits::kLoraRank, 0));
   const JsonObject attention = TRY(object.object("attention"));
   model.attention = TRY(read_attention(attention));
   if (object.has("moe")) {

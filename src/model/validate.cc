@@ -130,7 +130,8 @@ std::optional<Flaw> find_flaw(const ModelSpec& model) {
                          {"vocab", model.vocab, 1, limits::kVocab},
                          {"learned_positions", model.learned_positions, 0, limits::kPositions},
                          {"max_positions", model.max_positions, 0, limits::kPositions},
-                         {"mtp_layers", model.mtp_layers, 0, limits::kMtpLayers}})) {
+                         {"mtp_layers", model.mtp_layers, 0, limits::kMtpLayers},
+                         {"lora_rank", model.lora_rank, 0, limits::kLoraRank}})) {
     return flaw;
   }
   if (const std::optional<Flaw> flaw = flaw_of_attention(model)) return flaw;

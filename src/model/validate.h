@@ -24,6 +24,7 @@ inline constexpr std::int64_t kHeads = 65'536;
 inline constexpr std::int64_t kHeadDim = 65'536;
 inline constexpr std::int64_t kExperts = 65'536;
 inline constexpr std::int64_t kMtpLayers = 64;
+inline constexpr std::int64_t kLoraRank = 4096;
 }  // namespace limits
 
 // A field that breaks a rule: its path as in spec.h and in JSON ("attention.kv_heads"), and what

@@ -104,6 +104,19 @@ TEST_CASE("state: an average rank of DeepSeek-V3 holds its published gigabytes")
   CHECK(state.optimizer / GB == Approx(2.60 + 0.06).epsilon(0.003));
 }
 
+TEST_CASE("state: adapters beside frozen weights alone have gradients and moments") {
+  ModelSpec model = builtin("llama-3.1-70b");
+  const Strategy s{.tp = 8, .precision = Recipe::Bf16};
+  const StateBytes all = state_bytes(held_of_all(model, s), s, Grid(s), plain_stack());
+  model.lora_rank = 16;
+  const HeldParameters held = held_of_all(model, s);
+  const StateBytes few = state_bytes(held, s, Grid(s), plain_stack());
+  CHECK(held.adapters == 80 * 16 * (8192 + 10 * 128));
+  CHECK((few.weights - all.weights) / byte == Approx(2 * held.adapters));
+  CHECK(few.gradients / byte == Approx(4 * held.adapters));
+  CHECK(few.optimizer / byte == Approx(12 * held.adapters));
+}
+
 TEST_CASE("state: quantised weights carry one scale a 128 x 128 block") {
   Strategy s{.dp = 8, .dp_shard = 1, .zero = 0, .precision = Recipe::Fp8Block};
   SoftwareProfile software = plain_stack();
