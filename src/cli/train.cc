@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/search_job.h"
 #include "report/perfetto.h"
+#include "runtime/world.h"
 
 namespace narrows {
 namespace {
@@ -28,9 +30,13 @@ class Teller {
   Teller(const TrainOptions& options, const CommonOptions& common, const Console& console)
       : path_(options.metrics), json_(common.json), console_(console) {}
 
-  Status open() {
-    if (!path_) return {};
-    file_.open(*path_, std::ios::trunc);
+  // Lines of steps from `first` on, which a job that was killed may have written, are dropped:
+  // those steps are run again.
+  Status open(std::int64_t first) {
+    if (!path_ || !leads_job()) return {};
+    const std::string kept = first > 0 ? lines_before(first) : "";
+    TRY(write_file(*path_, kept));
+    file_.open(*path_, std::ios::app);
     if (!file_) return io_error(fmt::format("{}: cannot be written", *path_));
     return {};
   }
@@ -50,6 +56,18 @@ class Teller {
   const StepMetrics& last() const { return last_; }
 
  private:
+  std::string lines_before(std::int64_t first) const {
+    std::ifstream old(*path_);
+    std::string kept;
+    for (std::string line; std::getline(old, line);) {
+      const Result<Json> parsed = parse_json(line, *path_);
+      const Json* const step = parsed && parsed->is_object() ? parsed->find("step") : nullptr;
+      const bool is_whole = step != nullptr && step->kind() == Json::Kind::Integer;
+      if (is_whole && step->integer() < first) kept += line + "\n";
+    }
+    return kept;
+  }
+
   std::optional<std::string> path_;
   bool json_;
   const Console& console_;
@@ -74,14 +92,20 @@ std::vector<std::string> assumptions(const Plan& plan, const Numerics& n) {
 Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
                           const Console& console) {
   const Plan plan = TRY(read_plan(options.plan));
-  print_assumed(assumptions(plan, options.training.numerics), common, console);
+  if (leads_job()) print_assumed(assumptions(plan, options.training.numerics), common, console);
   Teller teller(options, common, console);
-  TRY(teller.open());
+  const std::int64_t first = TRY(first_step(options.training));
+  TRY(teller.open(first));
   TrainingOptions training = options.training;
   training.stop = console.stop;
-  Result<TrainingResult> result =
-      run_training(plan, training, [&](const StepMetrics& m) { return teller.tell(m); });
+  const OnStep tell = [&](const StepMetrics& m) { return teller.tell(m); };
+  const OnBroken end = [&](const Error& error, bool speaks) {
+    if (speaks) console.err << "narrows: " << error.within(options.plan).message << std::endl;
+    std::_Exit(1);
+  };
+  Result<TrainingResult> result = run_training(plan, training, tell, end);
   if (!result) return tl::unexpected(result.error().within(options.plan));
+  if (!leads_job()) return result->stopped ? kInterrupted : kDone;
   if (options.trace) {
     TRY(write_file(*options.trace,
                    perfetto_trace(result->timeline, fmt::format("{}, measured", plan.model.name))));

@@ -85,17 +85,16 @@ void add_train(CLI::App& app, RawTrain& raw) {
   train->add_option("--seed", raw.seed, "of the order of samples (1)");
   train->add_option("--metrics", raw.metrics, "a line of JSON a step");
   train->add_option("--trace", raw.trace, "write the measured trace for Perfetto");
-  train->add_option("--checkpoint", raw.checkpoint, "not built yet");
-  train->add_option("--resume", raw.resume, "not built yet");
-  train->add_option("--emulate-links", raw.links, "not built yet");
+  train->add_option("--checkpoint", raw.checkpoint, "folder to save checkpoints in");
+  train->add_option("--checkpoint-every", raw.every, "steps (100); the last is saved too");
+  train->add_option("--resume", raw.resume, "folder of checkpoints to go on from");
+  train
+      ->add_option("--emulate-links", raw.links,
+                   "LEVEL=BANDWIDTH,LATENCY: slow down the links of a level of the cluster")
+      ->allow_extra_args(false);
 }
 
 Result<TrainOptions> train_of(const RawTrain& raw) {
-  for (const auto& [option, text] :
-       {std::pair("--checkpoint", &raw.checkpoint), std::pair("--resume", &raw.resume),
-        std::pair("--emulate-links", &raw.links)}) {
-    if (!text->empty()) return unsupported(fmt::format("{}: not built yet", option));
-  }
   double aux = 0;
   TRY(read_number(aux, {"--aux", raw.aux}, {}));
   if (aux > 0) return unsupported("--aux: the auxiliary balancing loss is not built yet");
@@ -107,6 +106,12 @@ Result<TrainOptions> train_of(const RawTrain& raw) {
   if (!raw.seed.empty()) {
     o.training.seed = static_cast<std::uint64_t>(TRY(whole({"--seed", raw.seed})));
   }
+  o.training.checkpoint.folder = raw.checkpoint;
+  if (!raw.every.empty()) {
+    o.training.checkpoint_every = TRY(positive_count({"--checkpoint-every", raw.every}));
+  }
+  o.training.resume = raw.resume;
+  o.training.slow_links = raw.links;
   o.training.optimizer = TRY(optimizer_of(raw));
   o.training.optimizer.steps = o.training.steps;
   if (!raw.metrics.empty()) o.metrics = raw.metrics;

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "runtime/training.h"
@@ -24,7 +25,8 @@ struct TrainOptions {
 // Options as words; "" = not given.
 struct RawTrain {
   std::string plan, data, steps, init, lr, warmup, schedule, beta, eps, weight_decay, clip, aux,
-      seed, metrics, trace, checkpoint, resume, links;
+      seed, metrics, trace, checkpoint, every, resume;
+  std::vector<std::string> links;
 };
 
 void add_train(CLI::App& app, RawTrain& raw);

@@ -4,16 +4,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 
 #include "base/text.h"
-#include "comm/thread_comm.h"
 #include "runtime/checkpoint.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/supported.h"
 #include "runtime/tensor_part.h"
 #include "runtime/token_file.h"
+#include "runtime/trainer_state.h"
+#include "runtime/world.h"
 
 namespace narrows {
 namespace {
@@ -43,84 +45,102 @@ Status load(Trainer& trainer, const std::string& init) {
     trainer.initialise(static_cast<std::uint64_t>(*seed));
     return {};
   }
-  if (trainer.rank().strategy().zero == 3) {
-    return unsupported(fmt::format("{}: weights from a file are not read under ZeRO 3 yet", init));
-  }
-  std::vector<TensorPart> parts;
-  for (Bucket& bucket : trainer.buckets().all()) {
-    for (const BucketWeight& w : bucket.weights) {
-      for (const WeightPiece& piece : w.weight.pieces) {
-        const WeightMemory memory{bucket.value.data() + w.offset, TensorType::F32, 0,
-                                  w.weight.count};
-        for (TensorPart& part : parts_of(piece, memory)) parts.push_back(std::move(part));
-      }
-    }
-  }
-  return load_weights(init, parts);
+  return load_weights(init, parts_to_load(trainer).weights);
 }
 
-// All ranks of one training, as threads.
+bool is_same_folder(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return a == b || std::filesystem::equivalent(a, b, error);
+}
+
+Result<std::vector<LinkLevel>> levels_of(const Cluster& cluster,
+                                         const std::vector<std::string>& slow) {
+  std::vector<LinkLevel> levels;
+  for (const Level& level : cluster.levels) levels.push_back({level.name, level.group, {}, {}});
+  for (const std::string& one : slow) TRY(emulate_link(one, levels));
+  return levels;
+}
+
+// All ranks of one training.
 class Job {
  public:
   Job(const Plan& plan, const TrainingOptions& options, const TokenSource& data,
       const OnStep& on_step)
       : plan_(plan), options_(options), data_(data), on_step_(on_step) {}
 
-  Result<TrainingResult> run() {
+  Result<TrainingResult> run(const OnBroken& on_broken) {
     const int ranks = gpus_of(plan_.strategy);
     result_.timeline.ranks = ranks;
-    if (ranks == 1) {
-      TRY(train(nullptr));
-      return std::move(result_);
-    }
-    ThreadWorld world({.ranks = ranks});
-    std::vector<std::thread> threads;
-    for (int rank = 0; rank < ranks; ++rank) {
-      threads.emplace_back([&, rank] {
-        const std::unique_ptr<Communicator> mine = world.communicator(rank);
-        world.end(rank, train(mine.get()));
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    TRY(world.failure());
+    const std::vector<LinkLevel> levels = TRY(levels_of(plan_.cluster, options_.slow_links));
+    const WorldEnd end = run_world({.ranks = ranks, .levels = levels},
+                                   [this](Communicator& world) { return train(world); });
+    if (end.is_broken) on_broken(end.status.error(), end.speaks);
+    TRY(end.status);
     sort_timeline();
     return std::move(result_);
   }
 
  private:
-  Status train(Communicator* world) {
+  Status train(Communicator& world) {
     const std::unique_ptr<Backend> backend = make_cpu_backend(threads_of_rank(plan_));
     const std::unique_ptr<Trainer> trainer =
-        TRY(Trainer::make(plan_, options_.numerics, *backend, world));
-    TRY(load(*trainer, options_.init));
+        TRY(Trainer::make(plan_, options_.numerics, *backend, world.size() > 1 ? &world : nullptr));
+    const std::int64_t first = TRY(begin(*trainer, world));
     Timeline timeline;
     if (options_.trace) trainer->executor().record(&timeline);
-    const ReadTokens read = [this](std::int64_t step, std::int64_t row,
-                                   std::span<std::int32_t> tokens) {
+    const ReadTokens read = [&](std::int64_t step, std::int64_t row,
+                                std::span<std::int32_t> tokens) {
+      world.alive();
       return data_.read(step, row, tokens);
     };
-    for (std::int64_t step = 0; step < options_.steps; ++step) {
+    for (std::int64_t step = first; step < options_.steps; ++step) {
       const StepMetrics metrics = TRY(trainer->step(step, read, options_.optimizer));
-      if (world == nullptr || world->rank() == 0) TRY(on_step_(metrics));
-      if (TRY(should_stop(world))) break;
+      if (world.rank() == 0) TRY(on_step_(metrics));
+      const bool stops = TRY(should_stop(world));
+      TRY(save(*trainer, step + 1, stops, world));
+      if (stops) break;
     }
-    merge(*trainer, timeline);
-    return {};
+    return merge(*trainer, timeline, world);
+  }
+  TrainingState state_at(std::int64_t step) const {
+    return {step, fingerprint_of(plan_.model), data_.fingerprint()};
+  }
+  // The weights to begin with; the first step.
+  Result<std::int64_t> begin(Trainer& trainer, Communicator& world) {
+    const std::string& folder = options_.checkpoint.folder;
+    if (!folder.empty()) {
+      TRY(prepare_checkpoints(options_.checkpoint, is_same_folder(folder, options_.resume), world));
+    }
+    const std::int64_t first = TRY(first_step(options_));
+    if (options_.resume.empty() || first == 0) {
+      TRY(load(trainer, options_.init));
+      return 0;
+    }
+    return TRY(load_checkpoint(options_.resume, state_at(0), parts_to_load(trainer), world)).step;
+  }
+  Status save(Trainer& trainer, std::int64_t done, bool stops, Communicator& world) {
+    if (options_.checkpoint.folder.empty()) return {};
+    const bool is_due = done % options_.checkpoint_every == 0 || done == options_.steps || stops;
+    if (!is_due) return {};
+    return save_checkpoint(options_.checkpoint, state_at(done), parts_to_save(trainer), world);
   }
   // All ranks stop after the same step.
-  Result<bool> should_stop(Communicator* world) {
+  Result<bool> should_stop(Communicator& world) {
     if (options_.stop == nullptr) return false;
     std::vector<float> wanted = {options_.stop->load() ? 1.0f : 0.0f};
-    if (world != nullptr) TRY(world->all_reduce(wanted, Reduction::Max));
+    TRY(world.all_reduce(wanted, Reduction::Max));
     return wanted.front() > 0;
   }
-  void merge(Trainer& trainer, const Timeline& timeline) {
+  Status merge(Trainer& trainer, const Timeline& timeline, Communicator& world) {
+    std::vector<double> fullest = {bytes_of(trainer) / byte};
+    TRY(world.all_reduce(fullest, Reduction::Max));
     const std::lock_guard lock(mutex_);
     Timeline& all = result_.timeline;
     all.spans.insert(all.spans.end(), timeline.spans.begin(), timeline.spans.end());
     all.memory.insert(all.memory.end(), timeline.memory.begin(), timeline.memory.end());
-    result_.memory_peak = max(result_.memory_peak, bytes_of(trainer));
+    result_.memory_peak = fullest.front() * byte;
     result_.stopped = options_.stop != nullptr && options_.stop->load();
+    return {};
   }
   void sort_timeline() {
     Timeline& all = result_.timeline;
@@ -152,15 +172,25 @@ void begin_at_zero(Timeline& timeline) {
 
 }  // namespace
 
+Result<std::int64_t> first_step(const TrainingOptions& options) {
+  if (options.resume.empty()) return 0;
+  const Result<TrainingState> state = newest_state(options.resume);
+  if (state) return state->step;
+  const bool is_beginning = state.error().code == ErrorCode::NotFound &&
+                            is_same_folder(options.checkpoint.folder, options.resume);
+  if (is_beginning) return 0;
+  return tl::unexpected<Error>(state.error());
+}
+
 Result<TrainingResult> run_training(const Plan& plan, const TrainingOptions& options,
-                                    const OnStep& on_step) {
+                                    const OnStep& on_step, const OnBroken& on_broken) {
   TRY(check_supported(plan));
   const TokenSource data = TRY(TokenSource::open({.source = options.data,
                                                   .sequence = plan.training.sequence,
                                                   .global_batch = plan.training.global_batch,
                                                   .vocabulary = plan.model.vocab,
                                                   .seed = options.seed}));
-  TrainingResult result = TRY(Job(plan, options, data, on_step).run());
+  TrainingResult result = TRY(Job(plan, options, data, on_step).run(on_broken));
   begin_at_zero(result.timeline);
   return result;
 }
