@@ -259,6 +259,50 @@ def check_plans(narrows, folder, wanted, report):
             report.add(name, ["simulate", "spoiled.json"], done, complaints(done, [1], words))
 
 
+SMALL = dict(CONFIG, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+             num_key_value_heads=2, vocab_size=256)
+LLMC = (20240520).to_bytes(4, "little") + (1).to_bytes(4, "little") + (9999).to_bytes(4, "little") + bytes(1012 + 64)
+DATA = ["--data", "portable:0", "--steps", "1"]
+# Name, words after `train small-plan.json`, exit codes, what the sentence holds.
+TRAININGS = [
+    ("data missing", ["--data", "none.txt", "--steps", "1"], [1], ["none.txt", "no such file"]),
+    ("data is a folder", ["--data", "folder", "--steps", "1"], [1], ["folder", "expected a file"]),
+    ("data too short", ["--data", "short.txt", "--steps", "1"], [1], ["short.txt", "found 5"]),
+    ("tokens cut off", ["--data", "cut.bin", "--steps", "1"], [1], ["cut.bin", "9999 tokens"]),
+    ("tokens of no format", ["--data", "odd.bin", "--steps", "1"], [1], ["odd.bin", "llm.c"]),
+    ("portable without a seed", ["--data", "portable:", "--steps", "1"], [1], ["portable:SEED"]),
+    ("weights that are none", DATA + ["--init", "short.txt"], [1], ["short.txt", "safetensors"]),
+    ("weights of another model", DATA + ["--init", "other.safetensors"], [1], ["other.safetensors", "expected a tensor"]),
+    ("resume from nowhere", DATA + ["--resume", "none"], [1], ["none"]),
+    ("resume from an empty folder", DATA + ["--resume", "folder"], [1], ["folder", "no checkpoint"]),
+    ("resume from a foreign state", DATA + ["--resume", "foreign"], [1], ["state.json"]),
+    ("checkpoints below a file", DATA + ["--checkpoint", "short.txt/x"], [1], ["short.txt/x"]),
+    ("checkpoints never", DATA + ["--checkpoint", "x", "--checkpoint-every", "0"], [2], ["--checkpoint-every"]),
+    ("links of no level", DATA + ["--emulate-links", "smoke=1GB/s"], [1], ["nvlink", "smoke"]),
+    ("links without a figure", DATA + ["--emulate-links", "nvlink"], [1], ["LEVEL=BANDWIDTH,LATENCY"]),
+    ("links of no bandwidth", DATA + ["--emulate-links", "nvlink=fast"], [1], ["nvlink", "fast"]),
+]
+
+
+def check_trainings(narrows, folder, wanted, report):
+    tensor = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    files = {"small.json": json.dumps(SMALL).encode(), "short.txt": b"short", "cut.bin": LLMC, "odd.bin": b"odd" * 700,
+             "other.safetensors": len(tensor).to_bytes(8, "little") + tensor + bytes(4), "foreign/state.json": b"{}"}
+    os.mkdir(os.path.join(folder, "foreign"))
+    for name, content in files.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    arguments = ["plan", "--model", "small.json", "--cluster", "h100:1", "--seq", "16", "--global-batch", "1", "--fix",
+                 "precision=f32", "--software", "narrows", "--out", "small-plan.json"]
+    done = run(narrows, arguments, folder)
+    report.add("a small plan", arguments, done, [] if done.returncode == 0 else [f"expected exit 0, found {done.returncode}"])
+    for name, words, codes, holds in TRAININGS:
+        if wanted in name and done.returncode == 0:
+            arguments = ["train", "small-plan.json", "--quiet"] + words
+            answer = run(narrows, arguments, folder)
+            report.add(name, arguments, answer, complaints(answer, codes, holds))
+
+
 def check_outputs(narrows, folder, wanted, report):
     """Output that cannot be written is an error, not a success with half an answer."""
     if wanted in "stdout is full" and os.path.exists("/dev/full"):
@@ -284,7 +328,7 @@ def main():
         for name, content in FILES.items():
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(content)
-        for check in (check_cases, check_infeasible, check_plans, check_outputs):
+        for check in (check_cases, check_infeasible, check_plans, check_trainings, check_outputs):
             check(narrows, folder, wanted, report)
     print(f"{report.cases - report.failed} of {report.cases} bad inputs were answered as docs/cli.md says")
     return 1 if report.failed or not report.cases else 0
