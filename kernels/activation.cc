@@ -4,6 +4,20 @@
 #include "kernels/vector.h"
 
 namespace narrows::kernels {
+namespace {
+
+// Of one element, before the row's weight is applied; `scale` is the element's part of the
+// weight's.
+struct ElementGrad {
+  float gate, up, scale;
+};
+NARROWS_INLINE ElementGrad element_grad(float gate, float up, float dy) {
+  const float s = sigmoid_of(gate);
+  const float silu = gate * s;
+  return {dy * up * (s + silu * (1.0f - s)), dy * silu, dy * (silu * up)};
+}
+
+}  // namespace
 
 NARROWS_VECTORISED
 void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row) {
@@ -28,19 +42,23 @@ void swiglu_grad(const SwiGluGrad& op, std::int64_t first_row, std::int64_t last
     float* dgate = op.dx + 2 * r * columns;
     float* dup = dgate + columns;
     const float scale = op.forward.scale == nullptr ? 1.0f : op.forward.scale[r];
-    for (std::int64_t c = 0; c < columns; ++c) {
-      const float s = sigmoid_of(gate[c]);
-      const float silu = gate[c] * s;
-      const float d = scale * dy[c];
-      dgate[c] = d * up[c] * (s + silu * (1.0f - s));
-      dup[c] = d * silu;
-    }
-    if (op.dscale == nullptr) continue;
     Lanes sums;
-    for (std::int64_t c = 0; c < columns; ++c) {
-      sums.lane[c % kLanes] += dy[c] * (gate[c] * sigmoid_of(gate[c]) * up[c]);
+    std::int64_t c = 0;
+    for (; c + kLanes <= columns; c += kLanes) {
+      for (int j = 0; j < kLanes; ++j) {
+        const ElementGrad e = element_grad(gate[c + j], up[c + j], dy[c + j]);
+        dgate[c + j] = scale * e.gate;
+        dup[c + j] = scale * e.up;
+        sums.lane[j] += e.scale;
+      }
     }
-    op.dscale[r] = sums.sum();
+    for (; c < columns; ++c) {
+      const ElementGrad e = element_grad(gate[c], up[c], dy[c]);
+      dgate[c] = scale * e.gate;
+      dup[c] = scale * e.up;
+      sums.lane[c % kLanes] += e.scale;
+    }
+    if (op.dscale != nullptr) op.dscale[r] = sums.sum();
   }
 }
 

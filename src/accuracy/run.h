@@ -25,6 +25,8 @@ struct RunLayout {
   std::optional<int> micro_batch;  // sequences
   std::optional<bool> sequence_parallel;
   std::optional<bool> sharded_optimizer;  // any sharding of the optimiser's state
+  std::optional<bool> tp_overlap;         // tensor-parallel collectives under compute
+  bool compiled = false;                  // torch.compile, where the record says so
   // Names of the vocabulary in validation/README.md; "" = not stated.
   std::string schedule;
   std::string recipe;
@@ -52,13 +54,14 @@ struct Run {
   std::optional<std::int64_t> global_batch;  // sequences
   RunHardware hardware;
   RunLayout layout;
-  std::string routing;          // "" = not stated
-  std::string software;         // short family name
-  std::string software_date;    // YYYY-MM
-  std::string source;           // where it is printed
-  std::optional<Seconds> step;  // measured
-  std::optional<Bytes> memory;  // measured, of the rank that the source names
-  std::string excluded;         // why it must not be scored; "" = it may
+  std::string routing;           // "" = not stated
+  std::string software;          // short family name
+  std::string software_date;     // YYYY-MM
+  std::string software_version;  // of its container or benchmark, "26.02.01"; "" = not printed
+  std::string source;            // where it is printed
+  std::optional<Seconds> step;   // measured
+  std::optional<Bytes> memory;   // measured, of the rank that the source names
+  std::string excluded;          // why it must not be scored; "" = it may
 
   friend bool operator==(const Run&, const Run&) = default;
 };

@@ -23,15 +23,18 @@ constexpr Alias kAliases[] = {
     {"megatron-2021", "megatron-2021"},
     {"megatron-2022", "megatron-2022"},
     {"megatron-core", "megatron-core"},
-    {"megatron-bridge", "megatron-core"},
-    {"nemo", "megatron-core"},
-    {"dgxc", "megatron-core"},
-    {"nanotron", "megatron-core"},
-    {"zero-bubble", "megatron-core"},
-    {"fsdp-llm-foundry", "fsdp"},
-    {"llm-foundry", "fsdp"},
-    {"torchtitan", "fsdp"},
-    {"xtuner", "fsdp"},
+    {"megatron-bridge", "megatron-bridge"},
+    {"nemo", "nemo"},
+    {"dgxc", "nemo"},
+    {"nanotron", "nanotron"},
+    {"zero-bubble", "zero-bubble"},
+    {"fsdp-llm-foundry", "llm-foundry"},
+    {"llm-foundry", "llm-foundry"},
+    {"torchtitan", "torchtitan"},
+    {"fms-fsdp", "fms-fsdp"},
+    {"xtuner", "deepspeed"},
+    {"deepspeed", "deepspeed"},
+    {"deepspeed-megatron", "deepspeed-2021"},
     {"fsdp", "fsdp"},
     {"narrows", "narrows"},
 };
@@ -45,14 +48,18 @@ void include(std::vector<T>& all, T value) {
 }
 
 // A stack that ran it can run it.
-void widen(SoftwareProfile& software, const Strategy& s) {
+void widen(SoftwareProfile& software, const ModelSpec& model, const Strategy& s) {
   include(software.schedules, s.schedule);
   include(software.recipes, s.precision);
   include(software.recomputes, s.recompute);
   include(software.zero_stages, s.zero);
   if (s.sequence_parallel) software.sequence_parallel = true;
-  // The record does not say how: the stack's default, which its profile names first.
+  // The record does not say how: the stack's default, which its profile names first, or the next
+  // one that this model's heads allow.
   if (s.cp > 1) {
+    std::erase_if(software.context_parallel, [&](ContextExchange exchange) {
+      return !spreads(exchange, model.attention, s.tp, s.cp);
+    });
     if (software.context_parallel.empty()) software.context_parallel = {ContextExchange::Ring};
     software.context_parallel.resize(1);
   }
@@ -91,14 +98,22 @@ Status check_complete(const Run& run) {
   return {};
 }
 
+// torchtitan's switches change what its kernels are, and what hides.
+std::string variant_of(const std::string& profile, const Run& run) {
+  if (profile != "torchtitan") return profile;
+  if (!run.layout.compiled) return "torchtitan-eager";
+  return run.layout.tp_overlap.value_or(false) ? "torchtitan-async-tp" : profile;
+}
+
 }  // namespace
 
 SoftwareFamily software_family(const Run& run) {
   for (const Alias& alias : kAliases) {
     if (run.software != alias.family) continue;
     const bool early = !run.software_date.empty() && run.software_date < kFusedAttention;
-    const bool core = std::string(alias.profile) == "megatron-core";
-    return {core && early ? "megatron-2022" : alias.profile, true};
+    const bool core =
+        std::string(alias.profile) == "megatron-core" || std::string(alias.profile) == "nemo";
+    return {core && early ? "megatron-2022" : variant_of(alias.profile, run), true};
   }
   const bool fsdp =
       run.layout.zero == 3 && run.layout.tp.value_or(1) == 1 && run.layout.pp.value_or(1) == 1;
@@ -111,6 +126,9 @@ RunJobs::RunJobs(const ProfileLibrary& library, std::vector<EmbeddedFile> overri
     const Result<BuiltinModel> model = builtin_model(name, overrides_);
     if (model) models_.push_back(model->spec);
   }
+  const Result<std::vector<RecipeRule>> recipes = published_recipe_rules();
+  ASSERT(recipes.has_value());
+  recipes_ = *recipes;
 }
 
 Result<SoftwareProfile> RunJobs::software_of(const std::string& name) {
@@ -190,8 +208,11 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   complete(job.model);
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));
   job.training = training_of(run, job.assumed);
-  job.strategy = TRY(strategy_of(run, job.software, job.assumed));
-  widen(job.software, job.strategy);
+  job.software = TRY(with_recipes(job.software, run, recipes_));
+  Run recipe = run;
+  if (run.layout.recompute.empty()) recipe.layout.recompute = recompute_of_recipes(run, recipes_);
+  job.strategy = TRY(strategy_of(recipe, job.software, job.assumed));
+  widen(job.software, job.model, job.strategy);
   const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
   if (!valid) return unsupported(valid.error().message);
   return job;

@@ -5,6 +5,7 @@
 // * Model: the printed numbers. What they cannot say (node-limited routing, QK norm, windows) comes
 //   from the built-in model of the same shape, if there is one.
 // * Cluster: the node type that carries the chip, its network at the printed rate of one GPU.
+// * Switches that the record leaves out but its stack's published recipe names (recipes.h).
 // * Software: by the run's family name; an unknown one falls back to `fsdp` where the layout is
 //   plain FSDP, else to `megatron-core`; Megatron's wrappers before fused attention are
 //   `megatron-2022`. A stack that ran a schedule or a recipe can run it: the
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "accuracy/recipes.h"
 #include "accuracy/run.h"
 #include "hardware/profile_library.h"
 #include "model/builtin.h"
@@ -66,6 +68,7 @@ class RunJobs {
   const ProfileLibrary& library_;
   std::vector<EmbeddedFile> overrides_;
   std::vector<ModelSpec> models_;
+  std::vector<RecipeRule> recipes_;
   std::map<std::string, Cluster> nodes_;
   std::map<std::string, std::optional<std::string>> architectures_;
   std::map<std::string, SoftwareProfile> software_;

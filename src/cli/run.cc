@@ -37,6 +37,9 @@ struct Dispatch {
   Result<int> operator()(const ValidateOptions& o) const {
     return validate_command(o, common, console);
   }
+  Result<int> operator()(const CalibrateOptions& o) const {
+    return calibrate_command(o, common, console);
+  }
   Result<int> operator()(const ImportOptions& o) const {
     return import_command(o, common, console);
   }

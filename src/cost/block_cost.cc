@@ -41,6 +41,7 @@ PassCost& PassCost::operator+=(const PassCost& other) {
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
+  host += other.host;
   beside += other.beside;
   for (int b = 0; b < kBases; ++b)
     by_basis[static_cast<std::size_t>(b)] += other.by_basis[static_cast<std::size_t>(b)];
@@ -49,9 +50,22 @@ PassCost& PassCost::operator+=(const PassCost& other) {
 }
 
 Fusions fusions_of(const SoftwareProfile& s) {
-  return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
-          s.fused_attention,         s.fused_permute,         s.fused_loss,
-          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch};
+  return {s.fused_norm_residual,
+          s.fused_activation,
+          s.fused_rope,
+          s.fused_attention,
+          s.fused_permute,
+          s.fused_loss,
+          s.fused_grad_accumulation,
+          s.quantised_activations,
+          s.quantised_dispatch,
+          s.fused_norm,
+          s.fused_projections,
+          s.selective_by_op,
+          s.recompute_stops_early,
+          s.keeps_gathered,
+
+          s.gradient_dtype};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -66,13 +80,25 @@ BlockPricer::BlockPricer(const ModelSpec& model, const Cluster& cluster,
       software_(software),
       routing_(routing),
       kernels_(kernels),
-      counts_(counts),
-      load_slowdown_(load_slowdown(cluster.chip)) {}
+      counts_(counts) {}
 
 double load_slowdown(const Chip& chip) {
   const Result<FlopRate> peak = peak_rate(chip, "bf16");
   if (!peak || !chip.sustained_rate) return 1;
   return std::max(1.0, *peak / chip.sustained_rate->value);
+}
+
+double load_slowdown(double full, double duty) {
+  // Power of what does not multiply (memory-bound kernels, waiting for links), over the limit.
+  constexpr double kRest = 0.6;
+  const double power = full * full * full;  // of multiplying at the rated clock, over the limit
+  const double left = 1 - (1 - duty) * kRest;
+  if (duty <= 0 || duty * power <= left) return 1;
+  // The cube root of their ratio, by Newton's method from above.
+  const double cube = duty * power / left;
+  double root = full;
+  for (int i = 0; i < 8; ++i) root -= (root - cube / (root * root)) / 3;
+  return std::min(root, full);
 }
 
 const Reach& BlockPricer::reach(int ep, int node) const {
@@ -151,41 +177,68 @@ BlockCost BlockPricer::compute(const Key& key) const {
 
   BlockCost cost;
   ExchangeCost again;
-  cost.forward = price_ops(graph.forward, key.layout, cost.exchange);
-  cost.recompute = price_ops(graph.recompute, key.layout, again);
+  cost.forward = price_ops(graph.forward, key, cost.exchange);
+  cost.recompute = price_ops(graph.recompute, key, again);
   cost.recomputed_exchange = again.forward();
-  cost.input_grad = price_ops(graph.input_grad, key.layout, cost.exchange);
-  cost.weight_grad = price_ops(graph.weight_grad, key.layout, cost.exchange);
+  cost.input_grad = price_ops(graph.input_grad, key, cost.exchange);
+  cost.weight_grad = price_ops(graph.weight_grad, key, cost.exchange);
   cost.kept = kept_bytes(graph);
   cost.transient = transient_bytes(graph);
   return cost;
 }
 
-Estimate BlockPricer::price_op(const Op& op) const {
+Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   Estimate estimate;
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
+    estimate.time *= software_.matmul_slowdown;
+    estimate.time += (op.matmul.groups - 1) * software_.expert_launch;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.attention_slowdown;
+    if (is_quantised(recipe)) estimate.time /= software_.narrow_attention;
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
+    estimate.time *= software_.stream_slowdown;
   }
-  // Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
-  // power brings the clock down.
-  if (multiplies(op) && software_.kernel_generation.empty()) estimate.time *= load_slowdown_;
   // A stack's own kernels were measured beside communication; alone they take less.
   if (!software_.kernel_generation.empty()) estimate.time /= software_.compute_slowdown;
   estimate.time = max(estimate.time, software_.launch);
   return estimate;
 }
 
-PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
+// Graphs of a router's scope end where tokens leave, and begin again where their gradients are
+// back.
+Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const {
+  const GraphScope graphs = software_.graphs;
+  if (graphs == GraphScope::Pass) return {};
+  if (graphs == GraphScope::Attention && kind == BlockKind::Attention) return {};
+  int count = 0;
+  int before = 0, after = 0;  // ops before the first exchange, and after the last one
+  for (const Op& op : ops) {
+    if (software_.fused_experts && op.inside_experts) continue;
+    ++count, ++after;
+    const bool travels = op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
+    if (travels && before == 0) before = count;
+    if (travels) after = 0;
+  }
+  if (graphs != GraphScope::None && kind == BlockKind::Moe && before > 0) {
+    const bool forward = ops.front().direction == Direction::Forward;
+    count -= forward ? before : after;
+  }
+  return count * software_.host_op;
+}
+
+PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                                 ExchangeCost& exchange) const {
+  const BlockLayout& layout = key.layout;
   PassCost pass;
   Seconds ring, attention;
+  pass.host = host_time(ops, key.kind);
   for (const Op& op : ops) {
+    if (software_.fused_experts && op.inside_experts && is_quantised(layout.recipe)) continue;
     if (op.kind != OpKind::Collective) {
-      const Estimate estimate = price_op(op);
+      const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
       if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
@@ -202,6 +255,9 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const BlockLayout& l
                         cluster_, software_.dispatcher)
               .time;
       const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
+      const bool waits = dispatches && op.direction == Direction::Forward &&
+                         software_.dispatcher == Dispatcher::AllToAll;
+      if (waits) pass.exposed += software_.dispatch_sync;
       if (op.direction == Direction::Forward) {
         (dispatches ? exchange.dispatch : exchange.combine) += time;
       } else {

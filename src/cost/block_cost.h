@@ -25,6 +25,7 @@ struct PassCost {
   Seconds stream;    // the rest: bound by memory bandwidth
   Seconds exposed;   // collectives that nothing hides
   Seconds hidden;    // … and the part that the stack hides under compute
+  Seconds host;      // the host's time for what no graph launches
   Seconds beside;    // of multiply and stream: what could run while tokens travel (shared experts)
   std::array<Seconds, kBases> by_basis{};  // of multiply and stream
   Seconds uncertain;  // sum of time x expected relative error: errors of a family go together
@@ -85,9 +86,9 @@ class BlockPricer {
   const Reach& reach(int ep, int node) const;
   double fullest_over_mean(int ep, double tokens) const;
   BlockCost compute(const Key& key) const;
-  PassCost price_ops(const std::vector<Op>& ops, const BlockLayout& layout,
-                     ExchangeCost& exchange) const;
-  Estimate price_op(const Op& op) const;
+  PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
+  Estimate price_op(const Op& op, Recipe recipe) const;
+  Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;
 
   const ModelSpec& model_;
   const Cluster& cluster_;
@@ -95,7 +96,6 @@ class BlockPricer {
   Routing routing_;
   const KernelTimes& kernels_;
   const GroupCounts& counts_;
-  double load_slowdown_ = 1;
   mutable std::map<std::pair<int, int>, Reach> reaches_;
   mutable std::map<std::pair<int, double>, double> fullest_;
   std::map<Key, BlockCost> known_;
@@ -105,6 +105,11 @@ class BlockPricer {
 // How much longer matmuls take at the clock that the chip holds under tensor load than at the clock
 // its peaks are rated at; 1 where that clock is not known.
 double load_slowdown(const Chip& chip);
+
+// The same for a training whose matmuls fill `duty` of the time, `full` being the slow-down where
+// they fill all of it: power is averaged over longer than a layer, grows with the cube of the
+// clock, and the clock falls until the average meets the limit.
+double load_slowdown(double full, double duty);
 
 // The flags of a stack that change the graph.
 Fusions fusions_of(const SoftwareProfile& software);

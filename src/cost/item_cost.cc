@@ -41,7 +41,53 @@ void add(Halves& half, ItemCost& item, const BlockCost& block) {
 
 Seconds duration(const PassCost& pass) { return pass.compute() + pass.exposed; }
 
-ItemCost assemble(const Halves& attention, const Halves& mlp, bool overlap_shared, ItemCost item) {
+// The share of the chip that communication kernels leave to what needs multiprocessors.
+double share_left(const SoftwareProfile& software, double multiprocessors) {
+  const double left = multiprocessors - software.comm_multiprocessors;
+  return left > 0 ? left / multiprocessors : 1;
+}
+
+// Expert traffic of a pass where another micro-batch's compute runs meanwhile: what is not hidden,
+// and what hiding costs that compute.
+Seconds beside_other(Seconds traffic, Seconds compute, const ItemPhases& phases,
+                     const SoftwareProfile& software, double multiprocessors) {
+  const Seconds hidden = min(software.overlap_ep * traffic, (1 / software.comm_slowdown) * compute);
+  const double held = phases.multiply_share * (1 - share_left(software, multiprocessors)) +
+                      (1 - 1 / software.compute_slowdown);
+  return traffic - hidden + software.comm_slowdown * held * hidden;
+}
+
+// Multiplying takes `factor` times as long.
+void stretch(PassCost& pass, double factor) {
+  const Seconds before = pass.compute();
+  if (before <= Seconds()) return;
+  pass.multiply *= factor;
+  const double all = pass.compute() / before;
+  for (Seconds& time : pass.by_basis) time *= all;
+  pass.uncertain *= all;
+}
+
+// Published kernels were timed at boost clocks; a training holds the tensor cores under load, and
+// power brings the clock down, the more the larger their share of the time.
+// The input gradient is taken to multiply as much of its time as the forward pass, so that
+// recomputation changes neither.
+void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange,
+                          double full) {
+  Seconds multiply, all = 2 * exchange.forward();
+  for (const Halves* half : {&attention, &mlp}) {
+    multiply += 2 * half->forward.multiply + half->weight_grad.multiply;
+    all += 2 * duration(half->forward) + duration(half->weight_grad);
+  }
+  const double factor = load_slowdown(full, all > Seconds() ? multiply / all : 0);
+  for (Halves* half : {&attention, &mlp}) {
+    for (PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad})
+      stretch(*pass, factor);
+  }
+}
+
+ItemCost assemble(const Halves& attention, const Halves& mlp, const SoftwareProfile& software,
+                  double multiprocessors, ItemCost item) {
+  const bool overlap_shared = software.overlap_shared_expert;
   ItemPhases& p = item.phases;
   p.attention_forward = duration(attention.forward);
   p.attention_input_grad = duration(attention.input_grad);
@@ -63,21 +109,41 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, bool overlap_share
 
   // Tokens travel alone, or beside the shared experts where the stack overlaps those.
   const Seconds none;
-  const Seconds sent =
+  Seconds sent =
       p.exchange.forward() - min(p.exchange.forward(), overlap_shared ? mlp.forward.beside : none);
-  const Seconds returned =
-      p.exchange.backward() -
-      min(p.exchange.backward(), overlap_shared ? mlp.input_grad.beside : none);
-  item.forward = round_up(p.attention_forward + p.mlp_forward + sent);
-  item.input_grad = round_up(p.attention_input_grad + p.mlp_input_grad + returned);
-  item.weight_grad = round_up(p.attention_weight_grad + p.mlp_weight_grad);
+  Seconds returned = p.exchange.backward() -
+                     min(p.exchange.backward(), overlap_shared ? mlp.input_grad.beside : none);
+  const Seconds forward = p.attention_forward + p.mlp_forward;
+  const Seconds input_grad = p.attention_input_grad + p.mlp_input_grad;
+  const Seconds weight_grad = p.attention_weight_grad + p.mlp_weight_grad;
+  sent = beside_other(sent, forward, p, software, multiprocessors);
+  returned = beside_other(returned, input_grad + weight_grad, p, software, multiprocessors);
+  // The host runs ahead of the device, or the device waits for it.
+  const Seconds host_input = attention.input_grad.host + mlp.input_grad.host;
+  const Seconds host_weight = attention.weight_grad.host + mlp.weight_grad.host;
+  p.host_forward = attention.forward.host + mlp.forward.host;
+  p.host_backward = host_input + host_weight;
+  item.forward = round_up(max(forward + sent, p.host_forward));
+  item.input_grad = round_up(max(input_grad + returned, host_input));
+  item.weight_grad = round_up(max(weight_grad, host_weight));
   item.forward_exposed = round_up(attention.forward.exposed + mlp.forward.exposed + sent);
   item.input_grad_exposed =
       round_up(attention.input_grad.exposed + mlp.input_grad.exposed + returned);
   return item;
 }
 
+Recompute recompute_of_ends(Recompute layers, const SoftwareProfile& software) {
+  const bool wraps =
+      layers == Recompute::Full || (layers == Recompute::Selective && software.selective_by_op);
+  return wraps ? Recompute::None : layers;
+}
+
 }  // namespace
+
+double ItemPricer::multiprocessors() const {
+  const auto& sms = blocks_.cluster().chip.multiprocessors;
+  return sms ? sms->value : 0;
+}
 
 const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   const auto key = std::pair(item, layout);
@@ -86,9 +152,9 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
 
   ItemCost cost;
   Halves attention, mlp;
-  // Layers are recomputed in full, the ends of the model are not (checkpointing wraps layers).
+  // Layers are recomputed, the ends of the model are not (checkpointing wraps layers).
   BlockLayout ends = layout;
-  if (layout.recompute == Recompute::Full) ends.recompute = Recompute::None;
+  ends.recompute = recompute_of_ends(layout.recompute, blocks_.software());
   const auto block = [&](BlockKind kind) -> const BlockCost& {
     const bool end = kind == BlockKind::Head || kind == BlockKind::Embedding;
     return blocks_.price(kind, item.window, end ? ends : layout);
@@ -119,9 +185,14 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       break;
     }
   }
+  // Kernels of a stack's own generation were measured in training.
+  if (blocks_.software().kernel_generation.empty()) {
+    const double full = load_slowdown(blocks_.cluster().chip);
+    slow_down_under_load(attention, mlp, cost.phases.exchange, full);
+  }
   return items_
       .emplace(key,
-               assemble(attention, mlp, blocks_.software().overlap_shared_expert, std::move(cost)))
+               assemble(attention, mlp, blocks_.software(), multiprocessors(), std::move(cost)))
       .first->second;
 }
 
@@ -130,8 +201,7 @@ PairTime pair_time(const ItemPhases& ahead, const ItemPhases& back, const Softwa
   // While communication kernels hold some multiprocessors, what they bind takes that much longer on
   // the rest.
   const bool talks = ahead.exchange.forward() > Seconds() || back.exchange.backward() > Seconds();
-  const double left = multiprocessors - software.comm_multiprocessors;
-  const double squeeze = talks && left > 0 ? multiprocessors / left : 1;
+  const double squeeze = talks ? 1 / share_left(software, multiprocessors) : 1;
   const auto slowed = [&](Seconds t, const ItemPhases& phases) {
     const double factor = 1 + phases.multiply_share * (squeeze - 1);
     return talks ? t * factor * software.compute_slowdown : t;
@@ -185,9 +255,9 @@ const ItemPricer::PairCost& ItemPricer::pair_cost(ItemClass ahead, ItemClass bac
   const ItemCost& b = price(back, layout);
   PairCost cost;
   if (blocks_.software().overlap_ep_in_pairs) {
-    const auto& sms = blocks_.cluster().chip.multiprocessors;
-    const PairTime t = pair_time(a.phases, b.phases, blocks_.software(), sms ? sms->value : 0);
-    cost = {round_up(t.time), round_up(t.waiting)};
+    const PairTime t = pair_time(a.phases, b.phases, blocks_.software(), multiprocessors());
+    cost = {round_up(max(t.time, a.phases.host_forward + b.phases.host_backward)),
+            round_up(t.waiting)};
   }
   // A stack that cannot overlap, or would lose by it, runs one after the other.
   const Tick apart = a.forward + b.input_grad + b.weight_grad;

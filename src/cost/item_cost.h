@@ -29,6 +29,7 @@ struct ItemPhases {
   // kernels take some.
   double multiply_share = 0;
   ExchangeCost exchange;
+  Seconds host_forward, host_backward;  // what the host needs to launch them
 };
 
 struct ItemCost {
@@ -64,6 +65,8 @@ class ItemPricer {
     Tick time, exposed;
   };
   const PairCost& pair_cost(ItemClass ahead, ItemClass back, const BlockLayout& layout);
+
+  double multiprocessors() const;  // of the chip; 0 if not published
 
   BlockPricer& blocks_;
   std::map<std::pair<ItemClass, BlockLayout>, ItemCost> items_;

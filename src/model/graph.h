@@ -40,6 +40,7 @@ struct Op {
   Bytes traffic;                  // memory-bound kinds: bytes read and written, expected
   Bytes weight;                   // stored bytes of the weight that it reads
   bool beside_exchange = false;   // of the shared experts: needs none of the tokens that travel
+  bool inside_experts = false;    // between an expert's two matmuls
   bool inside_attention = false;  // a pass of an attention core that is not fused
   bool up_projection = false;     // MLA's q_b and kv_b, which v3 recomputes
   std::vector<TensorId> inputs;   // activations
@@ -60,6 +61,7 @@ struct Graph {
   std::vector<TensorId> handed_to_weight;  // from I until W ends: gradients, and what I made again
 
   TensorId input = kNoTensor;   // the residual stream that enters
+  bool second_half = false;     // … from another block of the same layer
   TensorId output = kNoTensor;  // … and leaves
 };
 

@@ -164,8 +164,15 @@ void drop_after_forward(const OpSite& site) {
   keep_only(site.run.value, site.block.kept_by_forward);
 }
 
-Status input_grad(const OpSite& site) {
+Status recompute(const OpSite& site) {
+  if (site.run.remade) return {};
+  site.run.remade = true;
   for (const Op& op : site.block.graph.recompute) TRY(run_forward(site, op.forward));
+  return {};
+}
+
+Status input_grad(const OpSite& site) {
+  TRY(recompute(site));
   for (const Op& op : site.block.graph.input_grad) {
     if (op.forward < 0) continue;
     TRY(run_input_grad(site, op.forward));

@@ -11,6 +11,9 @@ namespace narrows {
 // block's output, which its successor adds.
 Status forward(const OpSite& site);
 
+// Makes again what the input gradient needs and forward dropped, once.
+Status recompute(const OpSite& site);
+
 // From the gradient of the output to that of the residual stream that entered: in run.grad[output]
 // and run.grad[input]. Not so the head, where gradients begin, and the embedding, where they end.
 Status input_grad(const OpSite& site);

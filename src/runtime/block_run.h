@@ -42,6 +42,7 @@ struct BlockRun {
   std::vector<Storage> grad;
   Exchange exchange;               // of an MoE block
   std::vector<std::int32_t> rows;  // of the embedding: the rows looked up, -1 = another rank's
+  bool remade = false;             // what I makes again is there
   bool rotated = false;            // the queries have been rotated in place
 };
 

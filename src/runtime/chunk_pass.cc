@@ -6,6 +6,7 @@
 namespace narrows {
 namespace {
 
+bool is_ffn(BlockKind kind) { return kind == BlockKind::DenseFfn || kind == BlockKind::Moe; }
 bool is_layer(BlockKind kind) { return kind != BlockKind::Embedding && kind != BlockKind::Head; }
 
 }  // namespace
@@ -16,6 +17,11 @@ ChunkPass::ChunkPass(RankContext& rank, const Chunk& chunk) : rank_(rank) {
     // Checkpointing wraps layers: the ends of the model are not run again in full.
     const bool ends = !is_layer(kind) && chunk.recompute == Recompute::Full;
     blocks_.push_back(make_block(kind, layer, ends ? Recompute::None : chunk.recompute, rank));
+    // And of a layer only the input is kept: the FFN's own is made again on the way.
+    Block& block = blocks_.back();
+    if (is_ffn(kind) && chunk.recompute == Recompute::Full) {
+      block.kept_by_forward[static_cast<std::size_t>(block.graph.input)] = false;
+    }
   };
   for (int item = chunk.first; item <= chunk.last; ++item) {
     switch (items[static_cast<std::size_t>(item)]) {
@@ -76,11 +82,22 @@ Result<Storage> ChunkPass::forward(ChunkRun& run, Storage stream, Buckets& bucke
   return out;
 }
 
+// The input of an FFN that was not kept, from the attention in front of it.
+Status ChunkPass::remake_input(ChunkRun& run, std::size_t i, Buckets& buckets) {
+  const OpSite at = site(run, i);
+  if (!is_ffn(at.block.kind) || at.value(at.block.graph.input).held()) return {};
+  TRY(buckets.acquire_values(blocks_[i - 1]));
+  TRY(recompute(site(run, i - 1)));
+  buckets.release_values(blocks_[i - 1]);
+  return {};
+}
+
 Status ChunkPass::input_grad_of(ChunkRun& run, std::size_t i, Storage& gradient, Buckets& buckets) {
   const OpSite at = site(run, i);
   const Graph& graph = at.block.graph;
   if (at.block.kind != BlockKind::Head) at.grad(graph.output) = std::move(gradient);
   buckets.acquire_gradients(blocks_[i]);
+  TRY(remake_input(run, i, buckets));
   TRY(buckets.acquire_values(blocks_[i]));
   TRY(narrows::input_grad(at));
   buckets.release_values(blocks_[i]);

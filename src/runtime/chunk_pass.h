@@ -32,6 +32,7 @@ class ChunkPass {
 
  private:
   OpSite site(ChunkRun& run, std::size_t i);
+  Status remake_input(ChunkRun& run, std::size_t i, Buckets& buckets);
   Status input_grad_of(ChunkRun& run, std::size_t i, Storage& gradient, Buckets& buckets);
   Status weight_grad_of(ChunkRun& run, std::size_t i, Buckets& buckets);
 

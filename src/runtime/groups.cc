@@ -25,6 +25,12 @@ class Cutter {
   Communicator& world_;
 };
 
+// Dispatchers, by which plans name the way to the experts, as algorithms of an all-to-all.
+std::string algorithm_of_dispatcher(const std::string& name) {
+  if (name == "all-to-all") return "direct";
+  return name == "deepep" ? "two-hop" : name;
+}
+
 // All ranks of `rank`'s stage, in the stage's own order: tensor-parallel neighbours together.
 std::vector<int> stage_members(const Grid& grid, const Strategy& s, int rank) {
   std::vector<int> members;
@@ -73,7 +79,7 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   Cutter cutter(*world);
   g.tp = TRY(cutter.cut(grid.members(Axis::Tp, rank), plan.comm.tp));
   g.cp = TRY(cutter.cut(grid.members(Axis::Cp, rank)));
-  g.ep = TRY(cutter.cut(grid.members(Axis::Ep, rank), plan.comm.ep));
+  g.ep = TRY(cutter.cut(grid.members(Axis::Ep, rank), algorithm_of_dispatcher(plan.comm.ep)));
   g.etp = TRY(cutter.cut(grid.members(Axis::Etp, rank)));
   const std::vector<int> stage = stage_members(grid, s, rank);
   const std::vector<int> replicas = those(stage, rank, with_share(s.tp));

@@ -39,6 +39,11 @@ Status check_supported(const Plan& plan) {
                     "keys and values",
                     plan.comm.cp));
   }
+  if (s.ep > 1 && plan.comm.ep == "all-gather") {
+    return unsupported(
+        "ep by all-gather: expected all-to-all or deepep, which send tokens only where "
+        "their experts are");
+  }
   if (plan.model.attention.kind == AttentionKind::Gqa &&
       plan.model.attention.kv_heads % s.tp != 0) {
     return unsupported(fmt::format("tp={}: the runtime splits KV heads, and {} are not divisible",

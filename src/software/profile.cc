@@ -22,4 +22,26 @@ std::optional<Dispatcher> dispatcher_of(std::string_view name) {
   return std::nullopt;
 }
 
+std::string to_string(GraphScope scope) {
+  switch (scope) {
+    case GraphScope::None:
+      return "none";
+    case GraphScope::Router:
+      return "router";
+    case GraphScope::Attention:
+      return "attention";
+    case GraphScope::Pass:
+      return "pass";
+  }
+  return "";
+}
+
+std::optional<GraphScope> graph_scope_of(std::string_view name) {
+  for (const GraphScope s :
+       {GraphScope::None, GraphScope::Router, GraphScope::Attention, GraphScope::Pass}) {
+    if (to_string(s) == name) return s;
+  }
+  return std::nullopt;
+}
+
 }  // namespace narrows

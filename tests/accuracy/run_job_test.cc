@@ -80,10 +80,12 @@ TEST_CASE("run job: Megatron's trillion of 2021 has GELU, LayerNorm, no sequence
 
 TEST_CASE("run job: V3 in Megatron on 1,024 H100 takes what it does not say from the stack") {
   const RunJob job = job_of("mbridge-25.09-h100-deepseekv3-pretrain-1024g-fp8-cs-gbs8192");
-  CHECK(job.software.name == "megatron-core");
+  CHECK(job.software.name == "megatron-bridge");
   CHECK(job.training.routing == Routing::Balanced);
-  CHECK(job.strategy.recompute == Recompute::None);
-  CHECK(assumes(job, "recompute=none"));
+  // Its published recipe says what the table does not.
+  CHECK(job.strategy.recompute == Recompute::V3);
+  CHECK_FALSE(assumes(job, "recompute=v3"));
+  CHECK(job.software.dispatcher == Dispatcher::DeepEp);
   CHECK(job.strategy.sequence_parallel);
   CHECK(assumes(job, "sequence_parallel=true"));
   CHECK((job.strategy.etp == 1 && assumes(job, "etp=1")));
@@ -151,7 +153,7 @@ TEST_CASE("run job: Megatron before fused attention is the stack of 2022") {
   Run run;
   run.software = "nemo";
   run.software_date = "2024-08";
-  CHECK(software_family(run).profile == "megatron-core");
+  CHECK(software_family(run).profile == "nemo");
 }
 
 TEST_CASE("run job: early Megatron-Core splits experts as the rest, later recipes do not") {

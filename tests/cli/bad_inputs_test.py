@@ -61,6 +61,19 @@ FILES = {
     "latin1.json": b'{"model_type": "caf\xe9"}',
     "cluster.json": b'{"name": "mine", "chip": "no-such-chip"}',
     "object.json": b"{}",
+    "cut_trace.json": b'{"traceEvents": [{"ph": "X", "cat": "kernel", "name": "a", "ts": 1, "dur": 2, "args": {}}, {"ph"',
+    "odd_trace.json": b'{"traceEvents": [{"ph": "X", "cat": "kernel", "name": 5e999, "ts": 1}]}',
+    "no_kernels.json": b'{"traceEvents": [{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "ts": 1, "dur": 2}]}',
+    "cut_nccl.log": b"# nThread 1 nGpus 1\n#  Rank  0 Group  0 Pid 1 on host device  0 [0x07] NVIDIA H800\n",
+    "osu.log": b"# OSU MPI Allreduce Latency Test v7.4\n# Size  Avg Latency(us)\n8  1.5\n",
+    "broken.db": b"SQLite format 3\0" + bytes(range(256)) * 16,
+    "short.db": b"SQLite format 3\0",
+    "rows.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,4\nmatmul,bf16,1,2\n",
+    "letters.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,soon\n",
+    "good.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,4\n",
+    "topo.txt": b"\tGPU0\tGPU1\nGPU0\t X \tNV4\n",
+    "system.xml": b'<system version="1"><cpu><pci busid="1"><gpu dev="0"/></pci></cpu>',
+    "trace.json.gz": b"\x1f\x8b\x08\0 and more",
 }
 
 PLAN = ["plan", "--model", "deepseek-v3", "--cluster", "h800-2048"]
@@ -75,6 +88,10 @@ def cluster(name):
 
 
 # (name, arguments, exit codes, words that the sentence must hold; a tuple of words: one of them)
+def taken(*arguments):
+    return ["import", *arguments, "--db", "m.db"]
+
+
 CASES = [
     # Words that do not parse.
     ("no command", [], [2], []),
@@ -100,6 +117,31 @@ CASES = [
     ("pin in letters", PLAN + ["--fix", "tp=two"], [1, 2], ["tp", "two"]),
     ("pin of an unknown key", PLAN + ["--fix", "tpp=2"], [1, 2], ["tpp"]),
     ("pin twice", PLAN + ["--fix", "tp=2,tp=4"], [1, 2], ["tp"]),
+    ("nothing to import", ["import"], [2], ["FILE"]),
+    ("ranks in letters", taken("osu.log", "--ranks", "many"), [2], ["many"]),
+    # Files to import that are broken, cut off or of another kind.
+    ("import a missing file", taken("none.log"), [1], ["none.log"]),
+    ("import a folder", taken("folder"), [1], ["folder"]),
+    ("import an empty file", taken("empty.json"), [1], ["empty.json"]),
+    ("import any bytes", taken("junk.json"), [1], ["junk.json"]),
+    ("import another JSON document", taken("list.json"), [1], ["list.json"]),
+    ("import a trace cut off", taken("cut_trace.json"), [1], ["cut_trace.json", "cut off"]),
+    ("import a trace with an odd event", taken("odd_trace.json"), [1], ["odd_trace.json"]),
+    ("import a trace without kernels", taken("no_kernels.json"), [1], ["no_kernels.json", "GPU"]),
+    ("import a nested document", taken("nested.json"), [1], ["nested.json"]),
+    ("import a log cut off", taken("cut_nccl.log"), [1], ["cut_nccl.log", "cut off"]),
+    ("import a log without its ranks", taken("osu.log"), [1], ["osu.log", "--ranks"]),
+    ("import a broken database", taken("broken.db"), [1], ["broken.db"]),
+    ("import the head of a database", taken("short.db"), [1], ["short.db"]),
+    ("import a row cut off", taken("rows.csv"), [1], ["rows.csv:3"]),
+    ("import a time in letters", taken("letters.csv"), [1], ["letters.csv:2", "soon"]),
+    ("import a good file with a bad one", taken("good.csv", "rows.csv"), [1], ["rows.csv:3"]),
+    ("import a compressed file", taken("trace.json.gz"), [1], ["trace.json.gz", "unpack"]),
+    ("import a topology cut off", ["import", "topo.txt", "--chip", "h100-sxm5"], [1], ["topo.txt", "cut off"]),
+    ("import a document cut off", ["import", "system.xml", "--chip", "h100-sxm5"], [1], ["system.xml", "cut off"]),
+    ("import for an unknown chip", taken("good.csv", "--chip", "h1000"), [1], ["--chip", "h1000"]),
+    ("import into what is no store", ["import", "good.csv", "--db", "good.json"], [1], ["good.json"]),
+    ("plan on a store that is none", PLAN + ["--db", "good.json"], [1], ["good.json"]),
     # Names that the world does not know.
     ("unknown model", model("deepseek-v33"), [1], ["deepseek-v33", "did you mean", "deepseek-v3"]),
     ("unknown cluster", cluster("h800-2047"), [1], ["h800-2047", "did you mean", "h800-2048"]),

@@ -154,4 +154,49 @@ TEST_CASE("import: words that do not parse") {
   CHECK(narrows_with({"import", "x", "--nodes", "0"}).code == 2);
 }
 
+TEST_CASE("plan: --db puts the store's kernels before the published ones, and says so") {
+  const Folder folder("plan");
+  // The matmuls of the small model on one GPU, one sequence at a time, at a rate of `tflops`.
+  const auto timed = [&](double tflops) {
+    std::string text = "# chip: h100-sxm5\nop,direction,recipe,m,n,k,us\n";
+    for (const auto& [n, k] : std::vector<std::pair<int, int>>{
+             {2048, 1024}, {1024, 1024}, {5632, 1024}, {1024, 2816}, {32000, 1024}}) {
+      for (const char* direction : {"forward", "input-grad", "weight-grad"})
+        text += std::string("matmul,") + direction + ",bf16,4096," + std::to_string(n) + "," +
+                std::to_string(k) + "," + std::to_string(2.0 * 4096 * n * k / tflops / 1e6) + "\n";
+    }
+    const std::string name = std::to_string(static_cast<int>(tflops));
+    const Outcome outcome = narrows_with(
+        {"import", folder.write(name + ".csv", text), "--db", folder / (name + ".db")});
+    REQUIRE(outcome.code == 0);
+    return json_of(narrows_with(small_job({"--json", "--db", folder / (name + ".db"), "--fix",
+                                           "tp=1,pp=1,cp=1,micro_batch=1,recompute=none"})));
+  };
+  const auto step = [](const Json& plan) {
+    return plan.find("forecast")->find("step_seconds")->number();
+  };
+  const Json usual = json_of(
+      narrows_with(small_job({"--json", "--fix", "tp=1,pp=1,cp=1,micro_batch=1,recompute=none"})));
+  const Json fast = timed(600);
+  const Json slow = timed(30);
+  // Eight sequences a GPU, 8 layers and the head: 2.2e14 FLOPs at 30e12 a second.
+  CHECK(step(slow) > 5 * step(fast));
+  CHECK(step(slow) > 5 * step(usual));
+  CHECK(usual.find("basis")->find("measured")->number() < 0.1);
+  CHECK(slow.find("basis")->find("measured")->number() > 0.9);
+  const std::string assumed = slow.find("assumed")->compact();
+  CHECK(holds(assumed, "kernels: 15 of h100-sxm5 in "));
+}
+
+TEST_CASE("plan: --db without kernels of the chip is refused with what it has") {
+  const Folder folder("other");
+  REQUIRE(narrows_with({"import", folder.write("t.csv", kTimings), "--db", folder / "m.db"}).code ==
+          0);
+  refused({"plan", "--model", in_tests("small_model.json"), "--cluster", "a100:8", "--db",
+           folder / "m.db"},
+          "expected kernels of a100-sxm4-80gb, found only rows of h100-sxm5");
+  refused(small_job({"--db", folder / "none.db"}), "no such file");
+  refused(small_job({"--db", folder / "t.csv"}), "expected an SQLite database");
+}
+
 }  // namespace narrows

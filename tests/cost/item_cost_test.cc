@@ -190,4 +190,14 @@ TEST_CASE("item cost: shared experts hide tokens that travel where the stack ove
   CHECK(b.forward >= round_up(block.exchange.forward()));
 }
 
+TEST_CASE("item cost: the clock under load follows the share of time that multiplies") {
+  // All the time: the full slow-down. None: none. Between: power meets its limit.
+  CHECK(load_slowdown(1.148, 1.0) == Approx(1.148));
+  CHECK(load_slowdown(1.148, 0.0) == 1);
+  const double x = load_slowdown(1.148, 0.8);
+  CHECK((x > 1 && x < 1.148));
+  CHECK(0.8 * 1.148 * 1.148 * 1.148 / (x * x * x) + 0.2 * 0.6 == Approx(1).epsilon(1e-6));
+  CHECK(load_slowdown(1.0, 0.9) == 1);
+}
+
 }  // namespace narrows

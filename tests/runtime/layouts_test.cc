@@ -27,10 +27,11 @@ const testing::Trained& one_rank(bool mla) {
   return results[mla ? 1 : 0];
 }
 
-void check_equal(Strategy s, bool mla = true) {
+void check_equal(Strategy s, bool mla = true, const std::string& dispatcher = "") {
   s.micro_batches = kBatch / s.dp / s.micro_batch;
   const ModelSpec model = mla ? testing::small_mla() : testing::small_gqa();
-  const Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+  Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+  plan.comm.ep = dispatcher;
   const testing::Trained mine = testing::train(plan, {.steps = 2});
   REQUIRE(mine.error == "");
   const testing::Difference worst = testing::difference(mine, one_rank(mla));
@@ -94,7 +95,8 @@ TEST_CASE("layouts: expert parallel") {
   Strategy s = f32();
   s.dp = 4;
   s.ep = 4;
-  check_equal(s);
+  check_equal(s, true, "all-to-all");
+  check_equal(s, true, "deepep");
   s.ep = 2;
   s.zero = 1;
   s.dp_shard = 4;

@@ -79,6 +79,39 @@ TEST_CASE("trainer: the timeline has every instruction of the schedule, in order
   CHECK(timeline.memory.front().bytes > Bytes());
 }
 
+TEST_CASE("trainer: the more is recomputed, the less is kept; in full, a layer keeps its input") {
+  const auto kept_after_forward = [](Recompute recompute) {
+    Strategy s = one_rank(Recipe::F32);
+    s.pp = 2;
+    s.recompute = recompute;
+    Plan plan = testing::small_plan(testing::small_mla(), s, 16, 4);
+    // One rank's half: embedding and two layers, whose output goes nowhere.
+    plan.strategy.pp = 1;
+    plan.stages.resize(1);
+    plan.stages[0].chunks = {{0, 2, recompute}};
+    StoragePool pool;
+    const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+    Result<RankContext> rank = make_rank_context(plan, {}, *backend, pool, nullptr);
+    REQUIRE(rank);
+    ChunkPass pass(*rank, plan.stages[0].chunks[0]);
+    std::vector<Block*> blocks;
+    for (Block& block : pass.blocks()) blocks.push_back(&block);
+    Buckets buckets(*rank, blocks);
+    ChunkRun run;
+    run.batch.tokens.assign(32, 1);
+    run.batch.targets.assign(32, 1);
+    for (int i = 0; i < 32; ++i) run.batch.positions.push_back(i % 16);
+    REQUIRE(pass.forward(run, {}, buckets));
+    return pool.out() / byte;
+  };
+  const double none = kept_after_forward(Recompute::None);
+  const double selective = kept_after_forward(Recompute::Selective);
+  const double v3 = kept_after_forward(Recompute::V3);
+  CHECK(selective < none);
+  CHECK(v3 < selective);
+  CHECK(kept_after_forward(Recompute::Full) == 2 * 32 * 32 * 4);
+}
+
 TEST_CASE("trainer: what it cannot train is refused by name") {
   const auto refusal = [](const Plan& plan) {
     const std::unique_ptr<Backend> backend = make_cpu_backend(1);

@@ -33,11 +33,85 @@ bool has(const std::vector<T>& values, T value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
+constexpr const char* kChild =
+    R"({"name": "mine", "title": "mine", "like": "narrows",
+ "launch": {"value": "3 us", "fit": {"low": "1 us", "high": "9 us"}, "source": "a test"}})";
+
+// What reading `text` says, after hai-llm's own text became another profile's parent or not.
+std::string refusal(const std::string& text, const std::vector<EmbeddedFile>& overrides = {}) {
+  const Result<SoftwareProfile> profile = parse_software(text, "x.json", overrides);
+  REQUIRE_FALSE(profile.has_value());
+  return profile.error().message;
+}
+
 }  // namespace
 
+TEST_CASE("software: a profile like another inherits all that it does not name") {
+  const Result<SoftwareProfile> mine = parse_software(kChild, "x.json");
+  if (!mine) FAIL(mine.error().message);
+  SoftwareProfile expected = *find_software("narrows");
+  expected.name = expected.title = "mine";
+  expected.launch = 3 * us;
+  expected.sources["launch"] = "a test";
+  expected.fits["launch"] = {1e-6, 9e-6};
+  CHECK(*mine == expected);
+  CHECK(mine->family == "narrows");
+}
+
+TEST_CASE("software: a chain of likes ends at its family; a parent's override reaches the child") {
+  std::string parent = built_in_text("narrows");
+  parent.replace(parent.find("\"1 ms\""), 6, "\"7 ms\"");
+  const std::vector<EmbeddedFile> overrides = {{"software/narrows.json", parent},
+                                               {"software/mine.json", kChild}};
+  const std::string grandchild = R"({"name": "two", "title": "two", "like": "mine"})";
+  const Result<SoftwareProfile> two = parse_software(grandchild, "x.json", overrides);
+  if (!two) FAIL(two.error().message);
+  CHECK(two->family == "narrows");
+  CHECK(two->launch == 3 * us);
+  CHECK(two->step_overhead == 7 * ms);
+  CHECK(two->fits.at("launch") == FitBounds{1e-6, 9e-6});
+}
+
+TEST_CASE("software: family and fit are written, and read back without the parent") {
+  const SoftwareProfile mine = *parse_software(kChild, "x.json");
+  const std::string text = to_json(mine).text();
+  CHECK(text.find("\"like\"") == std::string::npos);
+  CHECK(*parse_software(text, "again") == mine);
+}
+
+TEST_CASE("software: a like that names nobody, or itself, is refused") {
+  CHECK(refusal(R"({"name": "a",
+ "like": "nobody"})") == "x.json:2: like: no profile is named \"nobody\"");
+  const std::string self = R"({"name": "a", "like": "a"})";
+  CHECK(refusal(self, {{"software/a.json", self}}).find("expected a chain of at most 8 profiles") !=
+        std::string::npos);
+}
+
+TEST_CASE("software: a complaint about what is inherited names the parent's file") {
+  std::string parent = built_in_text("narrows");
+  parent.replace(parent.find("\"1 ms\""), 6, "\"1 mm\"");
+  CHECK(refusal(kChild, {{"software/narrows.json", parent}}).find("software/narrows.json:") == 0);
+}
+
+TEST_CASE("software: a child's unknown key is refused") {
+  CHECK(refusal(R"({"name": "a", "like": "narrows",
+ "lunch": 1})") == "x.json:2: lunch: unknown key; did you mean \"launch\"?");
+}
+
+TEST_CASE("software: a fit must bound its own value, and only numbers can be fitted") {
+  const std::string fit = "\"fit\": {\"low\": \"3 us\", \"high\": \"4 us\"}";
+  CHECK(complaint("\"2 us\"", "\"2 us\", " + fit) ==
+        "x.json:85: launch.fit: expected low < high with the value between them");
+  CHECK(complaint("\"deepep\"", "\"deepep\", \"fit\": {}") ==
+        "x.json:69: dispatcher.fit: only a number, a time or a size can be fitted");
+  CHECK(complaint("\"value\": 0.5", "\"value\": 0.5, \"fit\": {\"low\": 0, \"high\": 2}") ==
+        "x.json:53: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
+}
+
 TEST_CASE("software: every built-in profile reads, and writes back what was read") {
-  const std::vector<std::string> expected = {"fsdp",          "hai-llm",       "megatron-2021",
-                                             "megatron-2022", "megatron-core", "narrows"};
+  const std::vector<std::string> expected = {
+      "fsdp",          "hai-llm", "megatron-2021", "megatron-2022", "megatron-bridge",
+      "megatron-core", "narrows", "nemo",          "zero-bubble"};
   REQUIRE(software_names() == expected);
   for (const std::string& name : software_names()) {
     INFO(name);
@@ -55,7 +129,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
 TEST_CASE("software: every figure of a built-in profile has a source") {
   for (const std::string& name : software_names()) {
     const SoftwareProfile profile = *find_software(name);
-    CHECK(profile.sources.size() == 41);
+    CHECK(profile.sources.size() == 51);
     for (const auto& [field, source] : profile.sources) {
       INFO(name << " " << field);
       CHECK(source.size() > 5);
@@ -160,23 +234,23 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
         "x.json:13: zero_stages.value: the number 1 is there twice");
   CHECK(complaint("[0, 1]", "[]") == "x.json:13: zero_stages: expected at least one");
   CHECK(complaint("\"2 us\"", "2") ==
-        "x.json:75: launch.value: expected a time such as \"3.7 us\", found the number 2");
+        "x.json:87: launch.value: expected a time such as \"3.7 us\", found the number 2");
   CHECK(complaint("\"2 us\"", "\"2 GB\"") ==
-        "x.json:75: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
+        "x.json:87: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
-        "x.json:51: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
+        "x.json:53: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:65: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
+        "x.json:71: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
         "\"nccl\"");
 }
 
 TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are refused") {
   CHECK(complaint("\"launch\"", "\"lunch\"") ==
-        "x.json:1: launch: expected an object, found no such key");
+        "x.json:85: launch: expected an object, found no such key");
   CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") !=
         std::string::npos);
   CHECK(complaint("\"value\": \"2 us\"", "\"value\": \"2 us\", \"mark\": \"x\"") ==
-        "x.json:75: launch.mark: unknown key");
+        "x.json:87: launch.mark: unknown key");
   CHECK(complaint("\"source\": \"nothing is emulated\"", "\"source\": \"\"")
             .find("emulated_recipes.source: expected where the value comes from") !=
         std::string::npos);

@@ -193,8 +193,8 @@ TEST_CASE("store: two may write one file in turn") {
 }
 
 TEST_CASE("store: the default path follows XDG, then the home folder") {
-  CHECK(*default_store_path("/data", "/home/me") == "/data/narrows/measurements.db");
-  CHECK(*default_store_path("", "/home/me") == "/home/me/.local/share/narrows/measurements.db");
+  CHECK(*default_store_path("/data", "/h") == "/data/narrows/measurements.db");
+  CHECK(*default_store_path("", "/h") == "/h/.local/share/narrows/measurements.db");
   CHECK(*default_store_path("relative", "/h") == "/h/.local/share/narrows/measurements.db");
   CHECK(!default_store_path("", ""));
 }

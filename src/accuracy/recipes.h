@@ -1,0 +1,44 @@
+// What published recipes say that the tables of their results do not: dispatchers, graphs, overlaps
+// and recomputation, by stack, release, model and chip (validation/recipes.json). A rule replaces
+// figures of the run's software profile; its source stands beside each of them. Rules apply in
+// their order. None holds a rate: what a feature is worth is the cost model's business.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "accuracy/run.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "software/profile.h"
+
+namespace narrows {
+
+struct RecipeRule {
+  // When it holds. Empty lists hold for all; releases are inclusive, "" = open.
+  std::vector<std::string> stacks, models, chips, recipes;
+  std::string from, until;
+  std::optional<bool> moe;
+
+  Json figures;           // profile field -> value
+  std::string recompute;  // "" = not said
+  std::string source;
+};
+
+// InvalidInput names the line.
+Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const std::string& file);
+// Those that the program carries.
+Result<std::vector<RecipeRule>> published_recipe_rules();
+
+bool holds(const RecipeRule& rule, const Run& run);
+
+// The profile with the figures of every rule that holds for the run. InvalidInput where a rule
+// names no field or a wrong value.
+Result<SoftwareProfile> with_recipes(const SoftwareProfile& software, const Run& run,
+                                     const std::vector<RecipeRule>& rules);
+// The recomputation that the last rule to speak of it names; "" if none does.
+std::string recompute_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);
+
+}  // namespace narrows
