@@ -20,6 +20,10 @@ constexpr Name kNames[] = {{"direct", Algorithm::Direct},
                            {"tree", Algorithm::Tree},
                            {"hierarchical", Algorithm::Hierarchical},
                            {"two-hop", Algorithm::TwoHop}};
+// What a plan writes for the ways in which experts and context exchange their data.
+constexpr Name kExchanges[] = {{"deepep", Algorithm::TwoHop},
+                               {"all-to-all", Algorithm::Direct},
+                               {"all-gather", Algorithm::Direct}};
 
 // Up to here every member sums everything: one exchange instead of two is worth the bytes.
 constexpr std::size_t kOneExchangeBytes = 4096;
@@ -122,6 +126,9 @@ std::string to_string(Algorithm algorithm) {
 
 Result<Algorithm> algorithm_of(std::string_view name) {
   if (name.empty()) return Algorithm::Direct;
+  for (const Name& one : kExchanges) {
+    if (one.name == name) return one.algorithm;
+  }
   std::string known;
   for (const Name& one : kNames) {
     if (one.name == name) return one.algorithm;

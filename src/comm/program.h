@@ -26,7 +26,8 @@ namespace narrows {
 // within it; the others as Hierarchical.
 enum class Algorithm { Direct, Ring, Tree, Hierarchical, TwoHop };
 std::string to_string(Algorithm algorithm);
-// By the plan's name; "" is Direct. InvalidInput names the known ones.
+// By the plan's name; "" is Direct, and so are the exchanges "all-to-all" and "all-gather";
+// "deepep" is TwoHop. InvalidInput names the algorithms.
 Result<Algorithm> algorithm_of(std::string_view name);
 
 // Where a step reads or writes: the caller's buffers, or memory of the verb itself.

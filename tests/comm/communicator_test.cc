@@ -227,6 +227,8 @@ TEST_CASE("communicator: algorithms are known by the plan's names") {
     CHECK(algorithm_of(to_string(algorithm)).value() == algorithm);
   }
   CHECK(algorithm_of("").value() == Algorithm::Direct);
+  CHECK(algorithm_of("all-to-all").value() == Algorithm::Direct);
+  CHECK(algorithm_of("deepep").value() == Algorithm::TwoHop);
   CHECK(algorithm_of("smoke").error().message ==
         "expected an algorithm (direct, ring, tree, hierarchical, two-hop), found \"smoke\"");
 }
