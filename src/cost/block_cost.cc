@@ -64,7 +64,6 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.selective_by_op,
           s.recompute_stops_early,
           s.keeps_gathered,
-
           s.gradient_dtype};
 }
 
@@ -207,24 +206,26 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   return estimate;
 }
 
-// Graphs of a router's scope end where tokens leave and begin again where their gradients are back.
+// Graphs of a router's scope end where tokens leave, and begin again where their gradients are
+// back.
 Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const {
   const GraphScope graphs = software_.graphs;
   if (graphs == GraphScope::Pass) return {};
   if (graphs == GraphScope::Attention && kind == BlockKind::Attention) return {};
-  const auto travels = [](const Op& op) {
-    return op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
-  };
-  double count = 0, outside = 0;
+  int count = 0;
+  int before = 0, after = 0;  // ops before the first exchange, and after the last one
   for (const Op& op : ops) {
     if (software_.fused_experts && op.inside_experts) continue;
-    count += 1;
-    if (travels(op) && op.direction == Direction::Forward && outside == 0) outside = count - 1;
-    if (travels(op) && op.direction != Direction::Forward) outside = -count;
+    ++count, ++after;
+    const bool travels = op.kind == OpKind::Collective && op.collective.axis == Axis::Ep;
+    if (travels && before == 0) before = count;
+    if (travels) after = 0;
   }
-  if (graphs == GraphScope::None || kind != BlockKind::Moe) outside = 0;
-  const double graphed = outside >= 0 ? outside : count + outside;
-  return (count - graphed) * software_.host_op;
+  if (graphs != GraphScope::None && kind == BlockKind::Moe && before > 0) {
+    const bool forward = ops.front().direction == Direction::Forward;
+    count -= forward ? before : after;
+  }
+  return count * software_.host_op;
 }
 
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,

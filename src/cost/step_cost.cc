@@ -136,6 +136,10 @@ void StepCost::add_shard_traffic(int index) {
           software.overlap_fsdp);
 }
 
+double StepCost::expert_skew() const {
+  return strategy_.ep > 1 ? pricer_.blocks().software().expert_skew : 0;
+}
+
 ShardBuffers StepCost::shard_buffers(Run run) const {
   ShardBuffers largest;
   if (strategy_.zero < 2) return largest;

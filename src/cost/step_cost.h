@@ -73,6 +73,8 @@ class StepCost {
   Tick pair_exposed(Run ahead, Run back) const;
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
+  // Of a chunk's time, by how much its expert group's last rank is later; 0 without such groups.
+  double expert_skew() const;
 
   // At their largest while a run of items is worked on.
   ShardBuffers shard_buffers(Run run) const;

@@ -147,9 +147,26 @@ Durations durations_of(const StepCost& cost, const Schedule& schedule, const Pla
     d.pair.push_back(std::move(pairs));
   }
   const Tick latency = blocking_sends ? Tick{} : cost.send();
+  // What a chunk hands on comes as late as its expert group's slowest rank.
+  const double skew = cost.expert_skew();
+  const auto late = [&](ChunkRef from, bool forward) {
+    const auto rank = static_cast<std::size_t>(from.rank),
+               chunk = static_cast<std::size_t>(from.chunk);
+    Tick time = forward ? d.chunk[rank][chunk].forward : d.chunk[rank][chunk].input_grad;
+    if (has_pairs(schedule)) {
+      for (std::size_t b = 0; b < d.pair[rank].size(); ++b)
+        time = std::max(time, forward ? d.pair[rank][chunk][b] : d.pair[rank][b][chunk]);
+    }
+    return latency + round_up(skew * to_seconds(time));
+  };
   for (const auto& route : schedule.routes) {
-    d.forward_send.emplace_back(route.size() - 1, latency);
-    d.backward_send.emplace_back(route.size() - 1, latency);
+    std::vector<Tick> forward, backward;
+    for (std::size_t hop = 0; hop + 1 < route.size(); ++hop) {
+      forward.push_back(late(route[hop], true));
+      backward.push_back(late(route[hop + 1], false));
+    }
+    d.forward_send.push_back(std::move(forward));
+    d.backward_send.push_back(std::move(backward));
   }
   return d;
 }

@@ -68,6 +68,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("dispatch_sync", p.dispatch_sync);
   visit("step_overhead", p.step_overhead);
   visit("expert_spread", p.expert_spread, 0, 10);
+  visit("expert_skew", p.expert_skew, 0, 1);
   visit("context", p.context);
   visit("allocator_overhead", p.allocator_overhead, 0, 10);
   visit("comm_buffers", p.comm_buffers);
@@ -95,18 +96,18 @@ std::optional<Dtype> dtype_of(std::string_view name) {
 
 void name_to(std::string_view name, std::optional<Dtype>& out) { out = dtype_of(name); }
 void name_to(std::string_view name, std::optional<Dispatcher>& out) { out = dispatcher_of(name); }
+void name_to(std::string_view name, std::optional<GraphScope>& out) { out = graph_scope_of(name); }
 void name_to(std::string_view name, std::optional<ContextExchange>& out) {
   out = context_exchange_of(name);
 }
-void name_to(std::string_view name, std::optional<GraphScope>& out) { out = graph_scope_of(name); }
 void name_to(std::string_view name, std::optional<ScheduleKind>& out) { out = schedule_of(name); }
 void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_of(name); }
 void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
 
 std::string_view what(Dtype) { return "a format such as \"bf16\""; }
 std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\" or \"all-gather\""; }
-std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
 std::string_view what(GraphScope) { return "\"none\", \"router\", \"attention\" or \"pass\""; }
+std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
 std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }
 std::string_view what(Recipe) { return "a recipe such as \"fp8-block\""; }
 std::string_view what(Recompute) { return "\"none\", \"selective\", \"full\" or \"v3\""; }
