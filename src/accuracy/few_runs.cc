@@ -171,7 +171,9 @@ Result<ValidationReport> validate_calibrated(const std::vector<Run>& runs, const
     scored.back().calibration = learnt_from.count(i) > 0;
   }
   const std::size_t count_scored = scored.size();
+  const Ordering ordering = ordering_of(chosen, scored);
   ValidationReport report = report_of(std::move(scored));
+  report.ordering = ordering;
   report.not_scored = static_cast<int>(chosen.size() - count_scored);
   return report;
 }

@@ -64,7 +64,6 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.selective_by_op,
           s.recompute_stops_early,
           s.keeps_gathered,
-
           s.gradient_dtype};
 }
 
