@@ -26,7 +26,7 @@ struct V3Job {
       : model(needed(builtin_model("deepseek-v3")).spec),
         cluster(needed(needed(ProfileLibrary::open({})).cluster("h800:" + std::to_string(gpus)))),
         software(needed(find_software("hai-llm"))),
-        kernels(needed(KernelTables::published()), cluster.chip, software.kernel_generation),
+        kernels(needed(KernelTables::published()), cluster.chip, software),
         counts(routed_groups(model)),
         job{model,
             cluster,

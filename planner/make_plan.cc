@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/make_plan.h"
 
-#include <algorithm>
-
 #include "economics/training_cost.h"
+#include "plan/interval.h"
 
 namespace narrows {
 namespace {
-
-// Half the width of a 90 % interval in standard deviations, were errors normal.
-constexpr double kNinetyPercent = 1.645;
 
 BasisShares shares_of(const std::array<Seconds, kBases>& by_basis) {
   Seconds all;
@@ -30,9 +26,10 @@ Forecast forecast_of(const Job& job, const Candidate& candidate, const ForecastO
   const StepPrediction& p = candidate.prediction;
   Forecast f;
   f.step = to_seconds(p.step);
-  const double half = std::min(0.9, kNinetyPercent * p.relative_error);
-  f.step_low = (1 - half) * f.step;
-  f.step_high = (1 + half) * f.step;
+  const ForecastSpread& spread = job.software.spread;
+  const double within = interval_ratio(job.model.moe ? spread.moe : spread.dense, p.relative_error);
+  f.step_low = f.step / within;
+  f.step_high = within * f.step;
   const double tokens =
       static_cast<double>(job.training.sequence) * static_cast<double>(job.training.global_batch);
   f.tokens_per_second_per_gpu = tokens / (f.step / sec) / job.cluster.gpus;

@@ -9,8 +9,8 @@
 namespace narrows {
 namespace {
 
-// By how much the interval grows where the software is only a family by layout: two stacks of one
-// family differ by up to this share at the same layout (validation/README.md, caveat 3).
+// The ratio by which the interval grows where the software is only a family by layout: two stacks
+// of one family differ by up to this at the same layout (validation/README.md, caveat 3).
 constexpr double kUnknownSoftware = 1.5;
 
 }  // namespace
@@ -20,10 +20,11 @@ RunPredictor::RunPredictor(const ProfileLibrary& library, const KernelTables& ta
     : tables_(tables), jobs_(library, std::move(overrides)) {}
 
 const KernelTimes& RunPredictor::kernels_of(const RunJob& job) {
-  const auto key = std::pair(job.cluster.chip.name, job.software.kernel_generation);
+  const auto key = std::tuple(job.cluster.chip.name, job.software.kernel_generation,
+                              job.software.attention_kernels);
   auto found = kernels_.find(key);
   if (found == kernels_.end()) {
-    found = kernels_.emplace(key, KernelTimes(tables_, job.cluster.chip, key.second)).first;
+    found = kernels_.emplace(key, KernelTimes(tables_, job.cluster.chip, job.software)).first;
   }
   return found->second;
 }
@@ -44,19 +45,22 @@ Candidate RunPredictor::simulate(const RunJob& run) {
 }
 
 Result<RunPrediction> RunPredictor::predict(const Run& run) {
-  const RunJob made = TRY(jobs_.job_of(run));
+  return predict(TRY(jobs_.job_of(run)));
+}
+
+RunPrediction RunPredictor::predict(const RunJob& made) {
   const Candidate candidate = simulate(made);
   const Job job{made.model, made.cluster, made.software, made.training, {}};
   const Forecast forecast = forecast_of(job, candidate, {});
   RunPrediction prediction;
   prediction.step = forecast.step;
   const double wider = made.software_known ? 1 : kUnknownSoftware;
-  prediction.step_low =
-      max(0.1 * forecast.step, forecast.step - wider * (forecast.step - forecast.step_low));
-  prediction.step_high = forecast.step + wider * (forecast.step_high - forecast.step);
+  prediction.step_low = forecast.step_low / wider;
+  prediction.step_high = wider * forecast.step_high;
   prediction.memory = forecast.memory_peak;
   prediction.strategy = made.strategy;
   prediction.software = made.software.name;
+  prediction.moe = made.model.moe.has_value();
   prediction.breakdown = forecast.breakdown;
   prediction.assumed = made.assumed;
   return prediction;

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct RunPrediction {
   Bytes memory;  // of the fullest rank
   Strategy strategy;
   std::string software;                                    // the profile
+  bool moe = false;                                        // the model has experts
   std::vector<std::pair<std::string, Seconds>> breakdown;  // parts of `step` on the critical rank
   std::vector<std::string> assumed;
 };
@@ -38,6 +40,7 @@ class RunPredictor {
 
   // Unsupported, with the reason: see RunJobs::job_of.
   Result<RunPrediction> predict(const Run& run);
+  RunPrediction predict(const RunJob& job);
   // The prediction with its pipeline, for explanations.
   Candidate simulate(const RunJob& job);
   RunJobs& jobs() { return jobs_; }
@@ -48,7 +51,8 @@ class RunPredictor {
 
   const KernelTables& tables_;
   RunJobs jobs_;
-  std::map<std::pair<std::string, std::string>, KernelTimes> kernels_;  // chip, generation
+  // By chip, kernel generation and attention's own.
+  std::map<std::tuple<std::string, std::string, std::string>, KernelTimes> kernels_;
   std::map<std::array<int, 4>, GroupCounts> groups_;  // experts, top_k, groups, top_groups
 };
 

@@ -127,6 +127,7 @@ Status read_norm(JsonObject& parent, Run& run) {
     JsonObject optional = TRY(object.object("optional"));
     run.layout.sequence_parallel = TRY(maybe_bool(optional, "sequence_parallel"));
     run.layout.sharded_optimizer = TRY(maybe_bool(optional, "distributed_optimizer"));
+    run.layout.tp_overlap = TRY(maybe_bool(optional, "tp_overlap"));
   }
   return {};
 }
@@ -155,6 +156,10 @@ Result<Run> run_of(const Json& node, const std::string& place) {
   }
   if (object.has("parallelism")) TRY(read_layout(object, run.layout));
   if (object.has("norm")) TRY(read_norm(object, run));
+  if (object.has("flags")) {
+    for (const Json& flag : TRY(object.array("flags"))->items())
+      run.layout.compiled |= flag.is_string() && flag.string() == "compile";
+  }
   if (object.has("software")) {
     JsonObject software = TRY(object.object("software"));
     run.software_version = TRY(software.string_or("version", ""));

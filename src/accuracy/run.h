@@ -25,6 +25,8 @@ struct RunLayout {
   std::optional<int> micro_batch;  // sequences
   std::optional<bool> sequence_parallel;
   std::optional<bool> sharded_optimizer;  // any sharding of the optimiser's state
+  std::optional<bool> tp_overlap;         // tensor-parallel collectives under compute
+  bool compiled = false;                  // torch.compile, where the record says so
   // Names of the vocabulary in validation/README.md; "" = not stated.
   std::string schedule;
   std::string recipe;

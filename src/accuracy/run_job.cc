@@ -26,12 +26,15 @@ constexpr Alias kAliases[] = {
     {"megatron-bridge", "megatron-bridge"},
     {"nemo", "nemo"},
     {"dgxc", "nemo"},
-    {"nanotron", "megatron-core"},
+    {"nanotron", "nanotron"},
     {"zero-bubble", "zero-bubble"},
-    {"fsdp-llm-foundry", "fsdp"},
-    {"llm-foundry", "fsdp"},
-    {"torchtitan", "fsdp"},
-    {"xtuner", "fsdp"},
+    {"fsdp-llm-foundry", "llm-foundry"},
+    {"llm-foundry", "llm-foundry"},
+    {"torchtitan", "torchtitan"},
+    {"fms-fsdp", "fms-fsdp"},
+    {"xtuner", "deepspeed"},
+    {"deepspeed", "deepspeed"},
+    {"deepspeed-megatron", "deepspeed-2021"},
     {"fsdp", "fsdp"},
     {"narrows", "narrows"},
 };
@@ -45,14 +48,18 @@ void include(std::vector<T>& all, T value) {
 }
 
 // A stack that ran it can run it.
-void widen(SoftwareProfile& software, const Strategy& s) {
+void widen(SoftwareProfile& software, const ModelSpec& model, const Strategy& s) {
   include(software.schedules, s.schedule);
   include(software.recipes, s.precision);
   include(software.recomputes, s.recompute);
   include(software.zero_stages, s.zero);
   if (s.sequence_parallel) software.sequence_parallel = true;
-  // The record does not say how: the stack's default, which its profile names first.
+  // The record does not say how: the stack's default, which its profile names first, or the next
+  // one that this model's heads allow.
   if (s.cp > 1) {
+    std::erase_if(software.context_parallel, [&](ContextExchange exchange) {
+      return !spreads(exchange, model.attention, s.tp, s.cp);
+    });
     if (software.context_parallel.empty()) software.context_parallel = {ContextExchange::Ring};
     software.context_parallel.resize(1);
   }
@@ -91,6 +98,13 @@ Status check_complete(const Run& run) {
   return {};
 }
 
+// torchtitan's switches change what its kernels are, and what hides.
+std::string variant_of(const std::string& profile, const Run& run) {
+  if (profile != "torchtitan") return profile;
+  if (!run.layout.compiled) return "torchtitan-eager";
+  return run.layout.tp_overlap.value_or(false) ? "torchtitan-async-tp" : profile;
+}
+
 }  // namespace
 
 SoftwareFamily software_family(const Run& run) {
@@ -99,7 +113,7 @@ SoftwareFamily software_family(const Run& run) {
     const bool early = !run.software_date.empty() && run.software_date < kFusedAttention;
     const bool core =
         std::string(alias.profile) == "megatron-core" || std::string(alias.profile) == "nemo";
-    return {core && early ? "megatron-2022" : alias.profile, true};
+    return {core && early ? "megatron-2022" : variant_of(alias.profile, run), true};
   }
   const bool fsdp =
       run.layout.zero == 3 && run.layout.tp.value_or(1) == 1 && run.layout.pp.value_or(1) == 1;
@@ -198,7 +212,7 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   Run recipe = run;
   if (run.layout.recompute.empty()) recipe.layout.recompute = recompute_of_recipes(run, recipes_);
   job.strategy = TRY(strategy_of(recipe, job.software, job.assumed));
-  widen(job.software, job.strategy);
+  widen(job.software, job.model, job.strategy);
   const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
   if (!valid) return unsupported(valid.error().message);
   return job;

@@ -55,17 +55,20 @@ int expert_split_by_default(const Run& run, const SoftwareProfile& software, int
   return early && software.expert_tensor_parallel ? tp : 1;
 }
 
-void add_zero(const Run& run, Strategy& s, Assumed& assumed) {
+void add_zero(const Run& run, const SoftwareProfile& software, Strategy& s, Assumed& assumed) {
   const int replicas = s.dp * s.cp;
   int fallback = 0;
   if (run.layout.sharded_optimizer.value_or(false)) fallback = 1;
   s.zero = run.layout.zero ? *run.layout.zero : or_assume({}, "zero", fallback, assumed);
+  if (s.zero == 2 && s.pp > 1 && software.defers_scatter) s.zero = 1;
   if (replicas == 1) s.zero = 0;
   s.dp_shard = 1;
   if (s.zero == 0) return;
   s.dp_shard = replicas;
-  // A printed group smaller than all replicas is hybrid sharding.
-  const int printed = run.layout.shard.value_or(replicas);
+  // A printed group smaller than all replicas is hybrid sharding; one of all data-parallel ranks is
+  // over the context-parallel ranks too, which hold the same weights.
+  int printed = run.layout.shard.value_or(replicas);
+  if (printed == s.dp) printed = replicas;
   if (printed > 1 && printed < replicas && replicas % printed == 0) s.dp_shard = printed;
 }
 
@@ -127,7 +130,7 @@ Result<Strategy> strategy_of(const Run& run, const SoftwareProfile& software,
   }
   s.micro_batches = *run.global_batch / rows;
   add_schedule(run, s, assumed);
-  add_zero(run, s, assumed);
+  add_zero(run, software, s, assumed);
   add_sequence_parallel(run, software, s, assumed);
   add_precision(run, software, s, assumed);
   return s;

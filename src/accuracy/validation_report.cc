@@ -10,24 +10,6 @@
 namespace narrows {
 namespace {
 
-ValidatedRun validated(const Run& run, RunPredictor& predictor) {
-  ValidatedRun out;
-  out.id = run.id;
-  out.group = run.group;
-  out.measured = *run.step;
-  out.measured_memory = run.memory;
-  const Result<RunPrediction> prediction = predictor.predict(run);
-  if (!prediction) {
-    out.unsupported = prediction.error().message;
-    return out;
-  }
-  out.predicted = prediction->step;
-  out.error = prediction->step / *run.step - 1;
-  out.predicted_memory = prediction->memory;
-  out.assumed = prediction->assumed;
-  return out;
-}
-
 std::optional<double> in(std::optional<Seconds> time) {
   return time ? std::optional<double>(*time / sec) : std::nullopt;
 }
@@ -42,6 +24,8 @@ Json to_json(const ValidatedRun& run) {
   json.set("id", run.id);
   json.set("group", run.group);
   json.set("predicted_step_seconds", in(run.predicted));
+  json.set("step_seconds_low", in(run.low));
+  json.set("step_seconds_high", in(run.high));
   json.set("measured_step_seconds", run.measured / sec);
   json.set("error", run.error);
   json.set("predicted_memory_bytes", in(run.predicted_memory));
@@ -60,13 +44,69 @@ Json to_json(const ErrorSummary& summary) {
   json.set("p90_abs_error", summary.p90_absolute);
   json.set("mean_signed_error", summary.mean_signed);
   json.set("spearman", summary.spearman);
+  json.set("coverage", summary.coverage);
+  return json;
+}
+
+std::map<std::string, std::string> facets_of(const Run& run) {
+  return {{"chip", run.hardware.chip.empty() ? "hidden" : run.hardware.chip},
+          {"kind", run.model && run.model->moe ? "moe" : "dense"},
+          {"model", run.model ? model_family(run.model->name) : "unnamed"},
+          {"recipe", run.layout.recipe.empty() ? "unstated" : run.layout.recipe},
+          {"software", run.software.empty() ? "unnamed" : run.software}};
+}
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+Json to_json(const std::map<std::string, ErrorSummary>& summaries) {
+  Json json = Json::object();
+  for (const auto& [name, summary] : summaries) json.set(name, to_json(summary));
   return json;
 }
 
 }  // namespace
 
+// The first word, and the second if it has letters only.
+std::string model_family(const std::string& name) {
+  std::string family;
+  for (std::size_t i = 0; i < name.size();) {
+    std::size_t end = i;
+    while (end < name.size() && is_letter(name[end])) ++end;
+    const bool whole = end == name.size() || name[end] == '-' || name[end] == '_';
+    if (!family.empty() && (!whole || end == i || end - i < 2)) break;
+    family += (family.empty() ? "" : "-") + name.substr(i, end - i);
+    if (!whole || end == name.size() || family.find('-') != std::string::npos) break;
+    i = end + 1;
+  }
+  for (char& c : family) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return family.empty() ? "unnamed" : family;
+}
+
+ValidatedRun validated(const Run& run, const Result<RunPrediction>& prediction) {
+  ValidatedRun out;
+  out.id = run.id;
+  out.group = run.group;
+  out.measured = *run.step;
+  out.measured_memory = run.memory;
+  out.facets = facets_of(run);
+  if (!prediction) {
+    out.unsupported = prediction.error().message;
+    return out;
+  }
+  out.predicted = prediction->step;
+  out.low = prediction->step_low;
+  out.high = prediction->step_high;
+  out.error = prediction->step / *run.step - 1;
+  out.predicted_memory = prediction->memory;
+  out.assumed = prediction->assumed;
+  return out;
+}
+
 ErrorSummary summary_of(const std::vector<ValidatedRun>& runs) {
   ErrorSummary summary;
+  double inside = 0;
   std::vector<double> absolute, with_unsupported, errors, predicted, measured;
   for (const ValidatedRun& run : runs) {
     if (run.calibration) continue;
@@ -80,7 +120,9 @@ ErrorSummary summary_of(const std::vector<ValidatedRun>& runs) {
     errors.push_back(*run.error);
     predicted.push_back(*run.predicted / sec);
     measured.push_back(run.measured / sec);
+    if (run.low && *run.low <= run.measured && run.measured <= *run.high) inside += 1;
   }
+  if (!errors.empty()) summary.coverage = inside / static_cast<double>(errors.size());
   summary.median_absolute = median(absolute);
   summary.p90_absolute = quantile(with_unsupported, 0.9);
   summary.mean_signed = mean(errors);
@@ -88,24 +130,48 @@ ErrorSummary summary_of(const std::vector<ValidatedRun>& runs) {
   return summary;
 }
 
+ValidationReport report_of(std::vector<ValidatedRun> runs) {
+  ValidationReport report;
+  std::map<std::string, std::map<std::string, std::vector<ValidatedRun>>> parts;
+  for (const ValidatedRun& run : runs) {
+    parts["group"][run.group].push_back(run);
+    for (const auto& [facet, value] : run.facets) parts[facet][value].push_back(run);
+  }
+  report.summary = summary_of(runs);
+  for (const auto& [facet, values] : parts) {
+    for (const auto& [value, members] : values) report.by_facet[facet][value] = summary_of(members);
+  }
+  report.by_group = report.by_facet["group"];
+  report.by_facet.erase("group");
+  std::vector<double> medians, coverages;
+  for (const auto& [group, summary] : report.by_group) {
+    if (summary.n == 0) continue;
+    medians.push_back(summary.median_absolute.value_or(1));
+    if (summary.coverage) coverages.push_back(*summary.coverage);
+  }
+  report.median_of_groups = median(medians);
+  report.coverage_of_groups = mean(coverages);
+  report.runs = std::move(runs);
+  return report;
+}
+
 Result<ValidationReport> validate_runs(const std::vector<Run>& runs, RunPredictor& predictor,
                                        const std::string& group) {
-  ValidationReport report;
+  std::vector<ValidatedRun> scored;
+  int not_scored = 0;
   bool known = group.empty();
-  std::map<std::string, std::vector<ValidatedRun>> groups;
   for (const Run& run : runs) {
     if (!group.empty() && run.group != group) continue;
     known = true;
-    if (!is_scored(run)) {
-      ++report.not_scored;
-      continue;
+    if (is_scored(run)) {
+      scored.push_back(validated(run, predictor.predict(run)));
+    } else {
+      ++not_scored;
     }
-    report.runs.push_back(validated(run, predictor));
-    groups[run.group].push_back(report.runs.back());
   }
   if (!known) return not_found(fmt::format("{}: expected the group of a run", group));
-  report.summary = summary_of(report.runs);
-  for (const auto& [name, members] : groups) report.by_group[name] = summary_of(members);
+  ValidationReport report = report_of(std::move(scored));
+  report.not_scored = not_scored;
   return report;
 }
 
@@ -114,9 +180,11 @@ Json to_json(const ValidationReport& report) {
   for (const ValidatedRun& run : report.runs) runs.push(to_json(run));
   Json summary = to_json(report.summary);
   summary.set("not_scored", report.not_scored);
-  Json groups = Json::object();
-  for (const auto& [name, of_group] : report.by_group) groups.set(name, to_json(of_group));
-  summary.set("by_group", groups);
+  summary.set("median_of_group_medians", report.median_of_groups);
+  summary.set("mean_of_group_coverages", report.coverage_of_groups);
+  summary.set("by_group", to_json(report.by_group));
+  for (const auto& [facet, summaries] : report.by_facet)
+    summary.set("by_" + facet, to_json(summaries));
   Json json = Json::object();
   json.set("runs", runs);
   json.set("summary", summary);

@@ -18,9 +18,14 @@ struct ValidatedRun {
   std::string group;
   std::optional<Seconds> predicted;  // absent: unsupported
   Seconds measured;
+  std::optional<Seconds> low;  // the 90 % interval of the prediction
+  std::optional<Seconds> high;
   std::optional<double> error;  // predicted / measured - 1
   std::optional<Bytes> predicted_memory;
   std::optional<Bytes> measured_memory;
+  // What summaries are by, beside the group: "chip", "kind" (dense or moe), "model" (its family),
+  // "recipe", "software" (the profile).
+  std::map<std::string, std::string> facets;
   std::vector<std::string> assumed;
   bool calibration = false;  // software parameters were fitted to it; not in the summary
   std::string unsupported;   // why, "" = it is supported
@@ -34,6 +39,7 @@ struct ErrorSummary {
   std::optional<double> p90_absolute;  // an unsupported run counts as 100 %
   std::optional<double> mean_signed;
   std::optional<double> spearman;  // of predicted and measured step times
+  std::optional<double> coverage;  // the share of measured times inside the 90 % interval
 };
 
 struct ValidationReport {
@@ -41,11 +47,24 @@ struct ValidationReport {
   int not_scored = 0;              // without a step time, or excluded
   ErrorSummary summary;
   std::map<std::string, ErrorSummary> by_group;
+  std::map<std::string, std::map<std::string, ErrorSummary>> by_facet;  // facet -> value
+  // Of the groups' own figures; a group without a supported run has an error of 100 %.
+  std::optional<double> median_of_groups;
+  std::optional<double> coverage_of_groups;  // the mean
 };
+
+// The summaries of runs.
+ValidationReport report_of(std::vector<ValidatedRun> runs);
 
 // Predicts every scored run (of one group, if named). NotFound if no run is of the group.
 Result<ValidationReport> validate_runs(const std::vector<Run>& runs, RunPredictor& predictor,
                                        const std::string& group = "");
+
+// The run beside its prediction; `prediction` may be an error (unsupported).
+ValidatedRun validated(const Run& run, const Result<RunPrediction>& prediction);
+
+// "Llama3.1-405B" -> "llama", "GPT-OSS-120B" -> "gpt-oss".
+std::string model_family(const std::string& name);
 
 // Of runs that may be unsupported; calibration runs do not count.
 ErrorSummary summary_of(const std::vector<ValidatedRun>& runs);

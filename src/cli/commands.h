@@ -18,12 +18,16 @@ Result<int> diff_command(const DiffOptions& options, const CommonOptions& common
                          const Console& console);
 Result<int> validate_command(const ValidateOptions& options, const CommonOptions& common,
                              const Console& console);
+Result<int> calibrate_command(const CalibrateOptions& options, const CommonOptions& common,
+                              const Console& console);
 Result<int> import_command(const ImportOptions& options, const CommonOptions& common,
                            const Console& console);
 Result<int> list_command(const ListOptions& options, const CommonOptions& common,
                          const Console& console);
 Result<int> show_command(const ShowOptions& options, const CommonOptions& common,
                          const Console& console);
+Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
+                          const Console& console);
 Result<int> version_command(const CommonOptions& common, const Console& console);
 
 }  // namespace narrows

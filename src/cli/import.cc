@@ -15,7 +15,7 @@
 #include "cli/commands.h"
 #include "cli/profiles.h"
 #include "hardware/cluster_json.h"
-#include "model/builtin.h"
+#include "model/import.h"
 #include "model/parameters.h"
 #include "store/store.h"
 
@@ -71,13 +71,14 @@ tl::unexpected<Error> not_known(const std::string& path) {
 }
 
 // A model is no measurement: its file is used as it is.
-Result<std::string> model_words(const std::string& path, const Profiles& profiles) {
-  const BuiltinModel model = TRY(load_model(path, profiles.models));
-  const auto parameters = static_cast<double>(count_parameters(model.spec).total);
+Result<std::string> model_words(const std::string& text, const std::string& path) {
+  const Json config = TRY(parse_json(text, path));
+  const ModelSpec model = TRY(import_config(config, path));
+  const auto parameters = static_cast<double>(count_parameters(model).total);
   return fmt::format(
       "a model of {} parameters and {} layers, nothing to store: plan it with "
       "`narrows plan --model {} --cluster C`",
-      short_count(parameters), model.spec.layers, path);
+      short_count(parameters), model.layers, path);
 }
 
 Result<Topology> topology_of(ForeignKind kind, const std::string& text, const std::string& path) {
@@ -107,7 +108,7 @@ Status read_one(const std::string& path, const ImportOptions& options, const Pro
     case ForeignKind::Compressed:
       return unsupported(fmt::format("{}: is compressed; unpack it first (gunzip, unzip)", path));
     case ForeignKind::ModelConfig:
-      file.words = TRY(model_words(path, profiles));
+      file.words = TRY(model_words(text, path));
       break;
     case ForeignKind::TopologyMatrix:
     case ForeignKind::NcclTopology: {

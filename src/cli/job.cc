@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/measured.h"
 #include "cli/settings.h"
 #include "plan/validate.h"
 #include "software/library.h"
@@ -94,6 +95,12 @@ Status set_precision(const JobOptions& options, const BuiltinModel& model, Loade
 
 }  // namespace
 
+Result<KernelTables> kernel_tables(const LoadedJob& job) {
+  const KernelTables published = TRY(KernelTables::published());
+  if (job.measured.empty()) return published;
+  return published.preferring(job.measured, job.cluster.chip);
+}
+
 std::string price_basis_of(const Cluster& cluster) {
   std::string basis = cluster.price_date;
   if (!cluster.price.source.empty()) basis += (basis.empty() ? "" : ", ") + cluster.price.source;
@@ -109,6 +116,13 @@ Result<LoadedJob> load_job(const JobOptions& options, const Profiles& profiles) 
   job.model = model.spec;
   job.training = training_of(options, model, job.assumed);
   TRY(set_precision(options, model, job));
+  if (options.db) {
+    job.measured =
+        TRY(measured_kernels(*options.db, job.cluster.chip.name, job.software.kernel_generation));
+    job.assumed.push_back(fmt::format("kernels: {} of {} in {}, before the published ones",
+                                      with_commas(static_cast<std::int64_t>(job.measured.size())),
+                                      job.cluster.chip.name, *options.db));
+  }
   job.price = options.price.value_or(job.cluster.price.value);
   job.price_basis = options.price ? "--price" : price_basis_of(job.cluster);
   if (!options.price && job.price > PricePerTime())

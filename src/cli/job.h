@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "cli/options.h"
 #include "cli/profiles.h"
+#include "measurement/kernel_tables.h"
 #include "model/builtin.h"
 #include "planner/make_plan.h"
 #include "planner/search.h"
@@ -24,10 +25,14 @@ struct LoadedJob {
   PricePerTime price;       // 0 = unknown
   std::string price_basis;  // where it comes from
   std::vector<std::string> assumed;
+  std::vector<Measurement> measured;  // of the store that --db names
 
   Job job() const { return {model, cluster, software, training, pins}; }
   ForecastOptions forecast_options() const { return {price, default_convention(software)}; }
 };
+
+// The published kernel tables, with the store's rows of the cluster's chip before them.
+Result<KernelTables> kernel_tables(const LoadedJob& job);
 
 Result<LoadedJob> load_job(const JobOptions& options, const Profiles& profiles);
 

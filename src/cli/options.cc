@@ -14,10 +14,9 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",     "simulate", "compare", "diff",
-                                  "validate", "import",   "list",    "show"};
-constexpr const char* kNotBuilt[] = {"profile", "train",     "tune",   "sweep",
-                                     "recipe",  "calibrate", "report", "export"};
+constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
+                                  "calibrate", "import",   "list",    "show", "train"};
+constexpr const char* kNotBuilt[] = {"profile", "tune", "sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -26,12 +25,13 @@ struct RawJob {
   std::vector<std::string> settings;
 };
 struct Raw {
+  RawTrain train;
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
-      rules, spend, deadline, runs, group, calibrate, required, chip, ranks, nodes;
+      rules, spend, deadline, runs, group, calibrate, required, steps, report, chip, ranks, nodes;
   std::vector<std::string> files;
-  bool show_rules = false;
+  bool show_rules = false, published = false;
 };
 
 void add_training_options(CLI::App& command, RawJob& job) {
@@ -56,7 +56,7 @@ void add_plan(CLI::App& app, Raw& raw) {
   plan->add_option("--objective", raw.objective, "time, cost or energy");
   plan->add_option("--top", raw.top, "how many alternatives to show (5)");
   plan->add_option("--time-limit", raw.time_limit, "seconds of search");
-  plan->add_option("--db", raw.job.db, "store of measurements (not built yet)");
+  plan->add_option("--db", raw.job.db, "store whose measurements come before the published ones");
   plan->add_option("--out", raw.out, "write the plan file");
 }
 
@@ -91,8 +91,17 @@ void add_others(CLI::App& app, Raw& raw) {
       app.add_subcommand("validate", "Predict published runs and print the errors");
   validate->add_option("--runs", raw.runs, "runs, one JSON record a line; else those built in");
   validate->add_option("--group", raw.group, "only this group of runs");
-  validate->add_option("--calibrate", raw.calibrate, "not built yet");
+  validate->add_option("--calibrate", raw.calibrate,
+                       "fit software to this many runs of each group and chip, score the others");
   validate->add_option("--require", raw.required, "median=5%,p90=15%: exit 4 if errors are larger");
+  CLI::App* calibrate = app.add_subcommand("calibrate", "Fit a software profile to measured steps");
+  calibrate->add_option("STEPS", raw.steps, "measured steps, one JSON record a line");
+  calibrate->add_option("--out", raw.out, "the profile, for --software")->required();
+  calibrate->add_option("--software", raw.job.software, "where to start, else the steps' own");
+  calibrate->add_flag("--published", raw.published,
+                      "fit the built-in profiles to the published runs instead");
+  calibrate->add_option("--report", raw.report,
+                        "with --published: the account of accuracy, REPORT.json and .csv");
   CLI::App* list = app.add_subcommand("list", "What is built in");
   list->add_option("WHAT", raw.what, "models, clusters, chips, software, schedules or rules")
       ->required();
@@ -128,6 +137,7 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_compare(app, raw);
   add_others(app, raw);
   add_import(app, raw);
+  add_train(app, raw.train);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -144,8 +154,8 @@ Status read_option(Target& target, const OptionText& from,
 Result<std::int64_t> count_of(const OptionText& from) { return positive_count(from); }
 
 Result<JobOptions> job_of(const RawJob& raw) {
-  if (!raw.db.empty()) return unsupported("--db: the store of measurements is not built yet");
   JobOptions job;
+  if (!raw.db.empty()) job.db = raw.db;
   job.model = raw.model;
   job.cluster = raw.cluster;
   TRY(read_option(job.gpus, {"--gpus", raw.gpus}, positive_int));
@@ -230,8 +240,21 @@ Result<RequiredErrors> required_errors(const std::string& text) {
 }
 
 Result<Command> validate_of(const Raw& raw) {
-  if (!raw.calibrate.empty()) return unsupported("--calibrate: fitting to runs is not built yet");
-  return ValidateOptions{raw.runs, raw.group, TRY(required_errors(raw.required))};
+  ValidateOptions validate{raw.runs, raw.group, 0, TRY(required_errors(raw.required))};
+  TRY(read_option(validate.calibrate, {"--calibrate", raw.calibrate}, positive_int));
+  return validate;
+}
+
+Result<Command> calibrate_of(const Raw& raw) {
+  if (raw.steps.empty() != raw.published)
+    return invalid("calibrate: expected a file of steps, or --published");
+  CalibrateOptions calibrate;
+  calibrate.steps = raw.steps;
+  calibrate.published = raw.published;
+  calibrate.out = raw.out;
+  if (!raw.report.empty()) calibrate.report = raw.report;
+  if (!raw.job.software.empty()) calibrate.software = raw.job.software;
+  return calibrate;
 }
 
 Result<Command> import_of(const Raw& raw) {
@@ -250,7 +273,9 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "simulate") return simulate_of(raw);
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
+  if (name == "train") return train_of(raw.train);
   if (name == "validate") return validate_of(raw);
+  if (name == "calibrate") return calibrate_of(raw);
   if (name == "import") return import_of(raw);
   if (name == "show") return ShowOptions{raw.name, raw.show_rules};
   return ListOptions{TRY(one_of(
@@ -313,7 +338,8 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
   for (std::size_t i = 0; i + 1 < args.size(); ++i) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
-        args[i] == "--version" || (args[i] == "--rules" && rules_is_flag))
+        args[i] == "--version" || args[i] == "--published" ||
+        (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))
       return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),

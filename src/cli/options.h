@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cli/train_options.h"
 #include "plan/training.h"
 #include "planner/search.h"
 
@@ -50,6 +51,7 @@ struct JobOptions {
   std::optional<Routing> routing;
   std::optional<PricePerTime> price;
   std::vector<Setting> settings;
+  std::optional<std::string> db;  // a store whose rows come before the published ones
 };
 
 struct PlanOptions {
@@ -90,7 +92,16 @@ struct RequiredErrors {
 struct ValidateOptions {
   std::string runs;   // a file, "" = the published runs that are built in
   std::string group;  // "" = all
+  int calibrate = 0;  // runs of each (group, chip) that software is fitted to first
   RequiredErrors required;
+};
+
+struct CalibrateOptions {
+  std::string steps;                    // a user's measured steps; "" with `published`
+  bool published = false;               // fit the built-in profiles to the published runs
+  std::string out;                      // the profile, or the overlay of the built-in ones
+  std::optional<std::string> report;    // with `published`: the account, without ".json"
+  std::optional<std::string> software;  // the profile to start from, else the steps' own
 };
 
 struct ImportOptions {
@@ -119,7 +130,8 @@ struct Words {
 struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
-                             DiffOptions, ValidateOptions, ImportOptions, ListOptions, ShowOptions>;
+                             DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
+                             ListOptions, ShowOptions, TrainOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -78,7 +78,7 @@ Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
   TRY(validate(plan));
   TRY(check_recompute(plan));
   const KernelTables tables = TRY(KernelTables::published());
-  const KernelTimes kernels(tables, plan.cluster.chip, plan.software.kernel_generation);
+  const KernelTimes kernels(tables, plan.cluster.chip, plan.software);
   // What the plan names is not chosen again.
   SoftwareProfile software = plan.software;
   if (const auto named = context_exchange_of(plan.comm.cp)) software.context_parallel = {*named};

@@ -37,10 +37,14 @@ struct Dispatch {
   Result<int> operator()(const ValidateOptions& o) const {
     return validate_command(o, common, console);
   }
+  Result<int> operator()(const CalibrateOptions& o) const {
+    return calibrate_command(o, common, console);
+  }
   Result<int> operator()(const ImportOptions& o) const {
     return import_command(o, common, console);
   }
   Result<int> operator()(const ListOptions& o) const { return list_command(o, common, console); }
+  Result<int> operator()(const TrainOptions& o) const { return train_command(o, common, console); }
   Result<int> operator()(const ShowOptions& o) const { return show_command(o, common, console); }
 };
 

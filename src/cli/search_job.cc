@@ -6,7 +6,6 @@
 #include "cli/explain.h"
 #include "cli/progress.h"
 #include "cost/kernel_time.h"
-#include "measurement/kernel_tables.h"
 
 namespace narrows {
 namespace {
@@ -71,8 +70,8 @@ Error with_pins(const Error& error, const Pins& pins) {
 
 Result<SearchedJob> search_job(const LoadedJob& loaded, const SearchLimits& limits,
                                const CommonOptions& common, const Console& console) {
-  const KernelTables tables = TRY(KernelTables::published());
-  const KernelTimes kernels(tables, loaded.cluster.chip, loaded.software.kernel_generation);
+  const KernelTables tables = TRY(kernel_tables(loaded));
+  const KernelTimes kernels(tables, loaded.cluster.chip, loaded.software);
   Progress progress(console, common.quiet);
   SearchOptions options;
   options.top = limits.top + 1;  // the best itself, and its alternatives

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "accuracy/validation_report.h"
+#include "accuracy/few_runs.h"
 #include "cli/commands.h"
 #include "cli/profiles.h"
 #include "report/validation_text.h"
@@ -14,6 +14,14 @@ bool exceeds(const std::optional<double>& error, const std::optional<double>& li
   return limit && (!error || *error > *limit);
 }
 
+Result<ValidationReport> validated_runs(const std::vector<Run>& runs, const RunInputs& inputs,
+                                        const ValidateOptions& options) {
+  if (options.calibrate > 0)
+    return validate_calibrated(runs, inputs, options.calibrate, options.group);
+  RunPredictor predictor(inputs.library, inputs.tables, inputs.overrides);
+  return validate_runs(runs, predictor, options.group);
+}
+
 }  // namespace
 
 Result<int> validate_command(const ValidateOptions& options, const CommonOptions& common,
@@ -22,8 +30,8 @@ Result<int> validate_command(const ValidateOptions& options, const CommonOptions
   const KernelTables tables = TRY(KernelTables::published());
   const std::vector<Run> runs =
       options.runs.empty() ? TRY(published_runs()) : TRY(read_runs(options.runs));
-  RunPredictor predictor(profiles.hardware, tables, profiles.software);
-  const ValidationReport report = TRY(validate_runs(runs, predictor, options.group));
+  const ValidationReport report = TRY(validated_runs(
+      runs, {profiles.hardware, tables, profiles.software, common.threads}, options));
   console.out << (common.json ? to_json(report).text() + "\n" : text_of(report));
   const bool short_of = exceeds(report.summary.median_absolute, options.required.median) ||
                         exceeds(report.summary.p90_absolute, options.required.p90);

@@ -5,17 +5,16 @@
 
 #ifdef NARROWS_MPI
 
-#define OMPI_SKIP_MPICXX 1
 #include <fmt/format.h>
 #include <mpi.h>
 #include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <thread>
 
 #include "comm/operation.h"
 #include "comm/progress.h"
@@ -40,8 +39,7 @@ void idle(int spins, bool is_owner) {
     sched_yield();
     return;
   }
-  const timespec nap{0, 50'000};
-  ::nanosleep(&nap, nullptr);
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 }  // namespace
@@ -64,7 +62,7 @@ struct MpiWorld::State {
   std::vector<std::int64_t> heard_ns;  // by rank
   std::optional<Error> failure;
   int first_to_fail = std::numeric_limits<int>::max();  // the lowest of those that found it
-  Progress progress;                                    // last: its thread uses what stands above
+  CommProgress progress;                                // last: its thread uses what stands above
 };
 
 // A beat that finds no buffer is as good as one that is late: these are small and sent eagerly.
@@ -314,13 +312,11 @@ void MpiWorld::fail(const Error& error) {
 
 bool MpiWorld::speaks() {
   for (int i = 0; i < 20; ++i) {
-    const timespec nap{0, 10'000'000};
-    ::nanosleep(&nap, nullptr);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
     state_->progress.exclusively([this] { state_->hear(); });
   }
   if (state_->first_to_fail == state_->rank) return true;
-  const timespec linger{1, 0};
-  ::nanosleep(&linger, nullptr);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
   return false;
 }
 
@@ -360,6 +356,13 @@ bool MpiWorld::is_launched() {
     if (std::getenv(name) != nullptr) return true;
   }
   return false;
+}
+
+int MpiWorld::launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+  }
+  return 0;
 }
 
 }  // namespace narrows

@@ -25,6 +25,8 @@ class MpiWorld {
  public:
   // Whether this process was started as one of an MPI job.
   static bool is_launched();
+  // This process's rank as its launcher says, before `open`; 0 where it was not launched.
+  static int launched_rank();
 
   // Once in a process. Device where MPI does not start.
   static Result<std::unique_ptr<MpiWorld>> open(const MpiWorldOptions& options);

@@ -50,9 +50,21 @@ PassCost& PassCost::operator+=(const PassCost& other) {
 }
 
 Fusions fusions_of(const SoftwareProfile& s) {
-  return {s.fused_norm_residual,     s.fused_activation,      s.fused_rope,
-          s.fused_attention,         s.fused_permute,         s.fused_loss,
-          s.fused_grad_accumulation, s.quantised_activations, s.quantised_dispatch,
+  return {s.fused_norm_residual,
+          s.fused_activation,
+          s.fused_rope,
+          s.fused_attention,
+          s.fused_permute,
+          s.fused_loss,
+          s.fused_grad_accumulation,
+          s.quantised_activations,
+          s.quantised_dispatch,
+          s.fused_norm,
+          s.fused_projections,
+          s.selective_by_op,
+          s.recompute_stops_early,
+          s.keeps_gathered,
+
           s.gradient_dtype};
 }
 
@@ -183,6 +195,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
     estimate.time += (op.matmul.groups - 1) * software_.expert_launch;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.attention_slowdown;
     if (is_quantised(recipe)) estimate.time /= software_.narrow_attention;
   } else {
     estimate = kernels_.memory_bound(op.kind, op.traffic);
@@ -227,8 +240,8 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                                 ExchangeCost& exchange) const {
   const BlockLayout& layout = key.layout;
   PassCost pass;
-  pass.host = host_time(ops, key.kind);
   Seconds ring, attention;
+  pass.host = host_time(ops, key.kind);
   for (const Op& op : ops) {
     if (software_.fused_experts && op.inside_experts && is_quantised(layout.recipe)) continue;
     if (op.kind != OpKind::Collective) {

@@ -132,6 +132,12 @@ ItemCost assemble(const Halves& attention, const Halves& mlp, const SoftwareProf
   return item;
 }
 
+Recompute recompute_of_ends(Recompute layers, const SoftwareProfile& software) {
+  const bool wraps =
+      layers == Recompute::Full || (layers == Recompute::Selective && software.selective_by_op);
+  return wraps ? Recompute::None : layers;
+}
+
 }  // namespace
 
 double ItemPricer::multiprocessors() const {
@@ -146,9 +152,9 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
 
   ItemCost cost;
   Halves attention, mlp;
-  // Layers are recomputed in full, the ends of the model are not (checkpointing wraps layers).
+  // Layers are recomputed, the ends of the model are not (checkpointing wraps layers).
   BlockLayout ends = layout;
-  if (layout.recompute == Recompute::Full) ends.recompute = Recompute::None;
+  ends.recompute = recompute_of_ends(layout.recompute, blocks_.software());
   const auto block = [&](BlockKind kind) -> const BlockCost& {
     const bool end = kind == BlockKind::Head || kind == BlockKind::Embedding;
     return blocks_.price(kind, item.window, end ? ends : layout);

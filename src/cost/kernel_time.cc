@@ -8,10 +8,15 @@
 namespace narrows {
 
 KernelTimes::KernelTimes(const KernelTables& tables, const Chip& chip,
-                         const std::string& generation)
+                         const std::string& generation, const std::string& attention_generation)
     : matmul_(std::make_unique<MatmulTimes>(tables, chip, generation)),
-      attention_(std::make_unique<AttentionTimes>(tables, chip, generation)),
+      attention_(std::make_unique<AttentionTimes>(
+          tables, chip, attention_generation.empty() ? generation : attention_generation)),
       memory_(std::make_unique<MemoryTimes>(tables, chip)) {}
+
+KernelTimes::KernelTimes(const KernelTables& tables, const Chip& chip,
+                         const SoftwareProfile& software)
+    : KernelTimes(tables, chip, software.kernel_generation, software.attention_kernels) {}
 
 KernelTimes::~KernelTimes() = default;
 KernelTimes::KernelTimes(KernelTimes&&) noexcept = default;

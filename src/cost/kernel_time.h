@@ -6,7 +6,9 @@
 // floor of the chip asked about.
 //
 // A `generation` names kernels that once were: "dsv3-2024" are those of the DeepSeek-V3 training
-// trace on H800; "" takes the newest published rows.
+// trace on H800; "" takes the newest published rows. Attention may be of a generation of its own:
+// "flash-2" are FlashAttention-2's kernels on Hopper. A generation that was measured neither on the
+// chip nor on a relative is the newest there.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,6 +19,7 @@
 #include "hardware/chip.h"
 #include "measurement/kernel_tables.h"
 #include "model/op.h"
+#include "software/profile.h"
 
 namespace narrows {
 
@@ -28,7 +31,10 @@ class MemoryTimes;
 // thread-safe.
 class KernelTimes {
  public:
-  KernelTimes(const KernelTables& tables, const Chip& chip, const std::string& generation = "");
+  KernelTimes(const KernelTables& tables, const Chip& chip, const std::string& generation = "",
+              const std::string& attention_generation = "");
+  // With the kernels that the stack runs.
+  KernelTimes(const KernelTables& tables, const Chip& chip, const SoftwareProfile& software);
   ~KernelTimes();
   KernelTimes(KernelTimes&&) noexcept;
   KernelTimes& operator=(KernelTimes&&) noexcept;

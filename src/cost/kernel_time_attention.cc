@@ -42,8 +42,10 @@ AttentionTimes::AttentionTimes(const KernelTables& tables, const Chip& chip,
 void AttentionTimes::build(const KernelTables& tables, const Site& site, bool forward,
                            const std::string& generation) {
   Model& model = models_[forward ? 1 : 0];
-  if (!generation.empty() && pool(tables, site, forward, generation, Relation::Own))
-    model.relation = Relation::Own;
+  for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture}) {
+    if (generation.empty() || !model.efficiencies.empty()) break;
+    if (pool(tables, site, forward, generation, relation)) model.relation = relation;
+  }
   for (Relation relation : {Relation::Own, Relation::Like, Relation::Architecture,
                             Relation::LikeElsewhere, Relation::Any}) {
     if (model.efficiencies.size() >= kEnough) break;

@@ -104,6 +104,9 @@ Bytes optimizer_traffic(const HeldParameters& held, const Strategy& strategy, co
   const ShardSizes shards = shard_sizes(strategy, grid);
   const double dense = (held.dense + held.norm + held.tables) / shards.dense;
   const double expert = held.expert / shards.expert;
+  // Operation by operation (norm, clipping, decay, two moments, root, quotient, update) AdamW
+  // passes 24 times over a float32 tensor.
+  if (!software.fused_optimizer) return (dense + expert) * (24 * 4 * byte);
   // The gradient twice (its norm, then the update), state in and out, the weight out.
   const Bytes element = 2 * size_of(software.gradient_dtype) +
                         2 * optimizer_element(strategy.precision, software) +

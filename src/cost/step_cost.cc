@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cost/collective_time.h"
+#include "cost/overlap.h"
 
 namespace narrows {
 
@@ -105,23 +106,34 @@ void StepCost::add_shard_traffic(int index) {
                                  : Seconds();
   const Seconds scatter =
       move(CollectiveKind::ReduceScatter, size_of(software.gradient_wire_dtype));
-  // Scattered gradients hide under whatever runs next, gathered weights under the pass they are
-  // for.
-  const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic, Seconds cover) {
-    const Tick more = round_up(max(Seconds(), traffic - cover));
+  const Contention contention =
+      contention_of(software, cluster.chip, item(index).phases.multiply_share);
+  // What the stack cannot hide comes on top; the rest runs beside the pass, and slows it down.
+  const auto stretch = [&](Tick& pass, Tick& exposed, Seconds traffic, Seconds compute,
+                           double hidden) {
+    const Seconds beside = together(compute, hidden * traffic, contention);
+    const Tick more = round_up((1 - hidden) * traffic + beside - compute);
     pass += more;
     exposed += more;
   };
   const Seconds forward = to_seconds(ticks.forward);
   const Seconds backward = to_seconds(ticks.input_grad + ticks.weight_grad);
   if (!gathers) {
-    stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter,
-            software.overlap_gradients * (forward + backward));
+    if (strategy_.pp == 1) {
+      stretch(ticks.weight_grad, ticks.weight_grad_exposed, scatter, backward,
+              software.overlap_fsdp);
+      return;
+    }
+    // In a pipeline scattered gradients hide under whatever runs next, waiting included.
+    const Tick more =
+        round_up(max(Seconds(), scatter - software.overlap_gradients * (forward + backward)));
+    ticks.weight_grad += more;
+    ticks.weight_grad_exposed += more;
     return;
   }
-  stretch(ticks.forward, ticks.forward_exposed, gather, software.overlap_fsdp * forward);
-  stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter,
-          software.overlap_fsdp * backward);
+  stretch(ticks.forward, ticks.forward_exposed, gather, forward, software.overlap_fsdp);
+  stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter, backward,
+          software.overlap_fsdp);
 }
 
 double StepCost::expert_skew() const {

@@ -2,6 +2,8 @@
 #include "measurement/kernel_tables.h"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "measurement/table_text.h"
 
@@ -19,7 +21,67 @@ struct ByKey {
   }
 };
 
+// What rows of a user's own replace: a kind of op.
+using Kind = std::tuple<KernelFamily, Recipe, Direction, bool, bool, std::string>;
+Kind kind_of(const Measurement& row) {
+  switch (row.family) {
+    case KernelFamily::Matmul:
+      return {row.family, row.recipe, row.direction, row.matmul.groups > 1, row.grid, ""};
+    case KernelFamily::Attention:
+      // Its rows do not tell formats apart, nor the parts of the backward pass.
+      return {row.family,
+              Recipe::Bf16,
+              row.direction == Direction::Forward ? Direction::Forward : Direction::InputGrad,
+              false,
+              false,
+              ""};
+    case KernelFamily::Memory:
+      break;
+  }
+  return {row.family, Recipe::Bf16, Direction::Forward, false, false, row.memory_class};
+}
+
+Result<MeasuredChip> measured_chip(const Chip& chip) {
+  const auto peak = [&](const char* format) {
+    const auto found = chip.peak.find(format);
+    return found == chip.peak.end() ? FlopRate() : found->second.value;
+  };
+  MeasuredChip measured{chip.name,
+                        chip.architecture.substr(0, chip.architecture.find('-')),
+                        peak("bf16"),
+                        peak("fp8"),
+                        peak("fp4"),
+                        chip.memory_bandwidth.value,
+                        chip.multiprocessors ? chip.multiprocessors->value : 0};
+  if (!(measured.multiprocessors > 0) || !(measured.bandwidth > Bandwidth())) {
+    return unsupported("chip " + chip.name +
+                       ": its profile gives no multiprocessors or no bandwidth, which its "
+                       "measurements are compared with");
+  }
+  return measured;
+}
+
 }  // namespace
+
+Result<KernelTables> KernelTables::preferring(const std::vector<Measurement>& own,
+                                              const Chip& chip) const {
+  KernelTables tables;
+  tables.chips_ = chips_;
+  std::set<Kind> kinds;
+  for (const Measurement& row : own) {
+    if (row.chip != chip.name)
+      return invalid("kernel tables: expected rows of " + chip.name + ", found " + row.chip);
+    kinds.insert(kind_of(row));
+  }
+  for (const Measurement& row : rows_) {
+    if (row.chip != chip.name || kinds.count(kind_of(row)) == 0) tables.rows_.push_back(row);
+  }
+  if (this->chip(chip.name) == nullptr && !own.empty())
+    tables.chips_.push_back(TRY(measured_chip(chip)));
+  tables.rows_.insert(tables.rows_.end(), own.begin(), own.end());
+  std::stable_sort(tables.rows_.begin(), tables.rows_.end(), ByKey{});
+  return tables;
+}
 
 Result<KernelTables> KernelTables::published() { return read(embedded::kernels()); }
 

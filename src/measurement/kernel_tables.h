@@ -14,6 +14,7 @@
 
 #include "base/embedded.h"
 #include "base/result.h"
+#include "hardware/chip.h"
 #include "measurement/measurement.h"
 
 namespace narrows {
@@ -35,6 +36,12 @@ class KernelTables {
   static Result<KernelTables> published();
   // Tables from files' contents; `path` is how messages call a file.
   static Result<KernelTables> read(const std::vector<EmbeddedFile>& files);
+
+  // The same tables with a user's own rows of one chip before the published ones: of every kind of
+  // op that `own` has rows of (matmuls by recipe, direction, grouping and grid; attention by
+  // direction; moves by class), the chip's published rows are left out. Rows of other chips are
+  // refused, as is a chip without multiprocessors and bandwidth.
+  Result<KernelTables> preferring(const std::vector<Measurement>& own, const Chip& chip) const;
 
   // Rows of one family, sorted by chip; within a chip in the order of the files. Borrowed.
   std::span<const Measurement> rows(KernelFamily family) const;

@@ -37,6 +37,15 @@ struct Fusions {
   bool grad_accumulation = true;
   bool quantised_activations = false;
   bool quantised_dispatch = false;
+  bool norm = true;         // one kernel, against operations over float32 copies
+  bool projections = true;  // q, k and v in one matmul, gate and up in another
+  // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
+  // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).
+  bool selective_by_op = false;
+  // Full recomputation of a layer ends with the last tensor that a gradient reads: the projection
+  // down and what follows it do not run again (PyTorch's checkpoint since 2.1).
+  bool recompute_stops_early = false;
+  bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };

@@ -135,12 +135,35 @@ TensorId mla(const Site& site, TensorId x, bool window) {
                 window);
 }
 
+// Where q, k and v are matmuls of their own.
+TensorId split_gqa(const Site& site, TensorId x, bool window) {
+  const AttentionSpec& a = site.model.attention;
+  GraphBuilder& b = site.b;
+  const int h = site.model.hidden;
+  const double q_columns = static_cast<double>(a.heads / site.sharding.tp) * a.head_dim;
+  const double kv_columns =
+      static_cast<double>(std::max(1, a.kv_heads / site.sharding.tp)) * a.head_dim;
+  TensorId q = b.linear("q", x, static_cast<std::int64_t>(q_columns), h);
+  TensorId k = b.linear("k", x, static_cast<std::int64_t>(kv_columns), h);
+  const TensorId v = b.linear("v", x, static_cast<std::int64_t>(kv_columns), h);
+  if (a.qk_norm != QkNorm::None) {
+    q = b.norm("q norm", q, false);
+    k = b.norm("k norm", k, false);
+  }
+  if (site.model.learned_positions == 0) {
+    q = b.rope("rope q", {q}, site.inside(), q_columns, 2 * q_columns);
+    k = b.rope("rope k", {k}, site.inside(), kv_columns, 2 * kv_columns);
+  }
+  return attend(site, {q, k, v}, v, 2 * kv_columns, window);
+}
+
 TensorId gqa(const Site& site, TensorId x, bool window) {
   const AttentionSpec& a = site.model.attention;
   GraphBuilder& b = site.b;
   const int heads = a.heads / site.sharding.tp;
   const int kv_heads = std::max(1, a.kv_heads / site.sharding.tp);
   const double columns = static_cast<double>(heads + 2 * kv_heads) * a.head_dim;
+  if (!b.fusions().projections) return split_gqa(site, x, window);
   TensorId qkv = b.linear("qkv", x, static_cast<std::int64_t>(columns), site.model.hidden);
   if (a.qk_norm != QkNorm::None) qkv = b.norm("qk norm", qkv, false);
   if (site.model.learned_positions == 0) {
@@ -172,6 +195,12 @@ TensorId attention_block(const Site& site, TensorId x, bool window) {
 // The two or three matrices of an FFN of intermediate size `f` (already divided) over `x`.
 TensorId ffn(const Site& site, const std::string& name, TensorId x, int f, int groups = 1) {
   const bool gated = site.model.activation == Activation::SwiGlu;
+  if (gated && !site.b.fusions().projections) {
+    const TensorId gate = site.b.linear(name + " gate", x, f, site.model.hidden, groups);
+    const TensorId up = site.b.linear(name + " up", x, f, site.model.hidden, groups);
+    const TensorId act = site.b.gate_fn(name + " activation", gate, up);
+    return site.b.linear(name + " down", act, site.model.hidden, f, groups);
+  }
   const TensorId up = site.b.linear(name + (gated ? " gate_up" : " up"), x, gated ? 2 * f : f,
                                     site.model.hidden, groups);
   const TensorId act = site.b.activation_fn(name + " activation", up, gated);
@@ -271,9 +300,11 @@ TensorId head_block(const Site& site, TensorId x) {
     b.last().input_grad_needs = {logits};
     return loss;
   }
+  // Operation by operation: a float copy, then its softmax.
+  const TensorId copy = b.tensor("float logits", site.inside(), vocab, Dtype::F32);
+  b.memory_bound(OpKind::Elementwise, "logits to float", {logits}, copy);
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
-  b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, softmax,
-                 2 * (bytes_expected(b.at(softmax)) / byte));
+  b.memory_bound(OpKind::Loss, "cross-entropy", {copy}, softmax);
   b.last().input_grad_needs = {softmax};
   return softmax;
 }
@@ -293,10 +324,12 @@ Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad&
     case BlockKind::DenseFfn: {
       const TensorId normed = enter(site, b.norm("post-attention norm", x, true));
       out = leave(site, ffn(site, "ffn", normed, model.ffn / key.sharding.tp));
+      b.graph().second_half = true;
       break;
     }
     case BlockKind::Moe:
       out = moe_block(site, x, load);
+      b.graph().second_half = true;
       break;
     case BlockKind::Embedding:
       out = look_up(site, "embedded");

@@ -15,6 +15,21 @@ void add_once(std::vector<TensorId>& ids, TensorId id) {
   if (!contains(ids, id)) ids.push_back(id);
 }
 
+// Op by op, torchtitan's way: attention and reductions stay, and every other matmul, counted from
+// the block's first.
+bool recomputes_by_op(const Graph& graph, const Op& producer) {
+  if (producer.kind == OpKind::Attention) return false;
+  if (producer.kind == OpKind::Collective)
+    return producer.collective.what == CollectiveKind::AllGather;
+  if (producer.kind != OpKind::Matmul) return true;
+  int earlier = 0;
+  for (const Op& op : graph.forward) {
+    if (&op == &producer) break;
+    if (op.kind == OpKind::Matmul) ++earlier;
+  }
+  return earlier % 2 != 0;
+}
+
 // Whether the policy recomputes this output instead of keeping it.
 bool recomputes(Recompute policy, const Op& producer, TensorId output) {
   switch (policy) {
@@ -68,6 +83,7 @@ class Differentiator {
         if (!require(id, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, id);
       }
     }
+    if (by_op()) keep_by_op();
     // What W holds anyway is not counted twice.
     std::erase_if(graph_.kept_for_input,
                   [&](TensorId id) { return contains(graph_.kept_for_weight, id); });
@@ -77,6 +93,24 @@ class Differentiator {
   }
 
  private:
+  bool by_op() const { return policy_ == Recompute::Selective && fusions_.selective_by_op; }
+  bool drops(const Op& producer, TensorId output) const {
+    return by_op() ? recomputes_by_op(graph_, producer) : recomputes(policy_, producer, output);
+  }
+  // What the mode keeps, it keeps whether or not a gradient reads it. The half of the layer that
+  // follows starts from this block's output, which is made again too, and so need not be kept.
+  void keep_by_op() {
+    for (const Op& op : graph_.forward) {
+      if (op.kind == OpKind::Matmul && !recomputes_by_op(graph_, op))
+        add_once(graph_.kept_for_input, op.outputs.front());
+    }
+    if (graph_.second_half) {
+      std::erase(graph_.kept_for_input, graph_.input);
+      std::erase(graph_.kept_for_weight, graph_.input);
+    } else if (graph_.input != kNoTensor) {
+      require(graph_.output, graph_.kept_for_input);
+    }
+  }
   // Keeps the tensor, or what it is made from again in I. Whether it is kept.
   bool require(TensorId id, std::vector<TensorId>& kept) {
     const TensorId copy = graph_.tensors[static_cast<std::size_t>(id)].kept_as;
@@ -85,8 +119,7 @@ class Differentiator {
       return true;
     }
     const Op* producer = producer_of(graph_, id);
-    const bool again =
-        producer != nullptr && (recomputes(policy_, *producer, id) || remade(*producer));
+    const bool again = producer != nullptr && (drops(*producer, id) || remade(*producer));
     if (!again) {
       add_once(kept, id);
       return true;
@@ -102,14 +135,14 @@ class Differentiator {
     if (op.kind == OpKind::Collective) return op.collective.axis == Axis::Cp && gathers(op);
     if (!is_quantise(op)) return false;
     const Op* source = producer_of(graph_, op.inputs.front());
-    return source != nullptr && recomputes(policy_, *source, op.inputs.front());
+    return source != nullptr && drops(*source, op.inputs.front());
   }
   // Under sequence parallelism a rank keeps its shard of what it gathered, and gathers it again for
   // W (korthikanti2022 §4.2.2).
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
     if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
-    if (policy_ == Recompute::Full) return false;
+    if (policy_ == Recompute::Full || fusions_.keeps_gathered) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
@@ -128,6 +161,20 @@ class Differentiator {
     graph_.kept_for_weight.clear();
     graph_.kept_for_input = {graph_.input};
     again_.assign(again_.size(), true);
+    if (fusions_.recompute_stops_early && graph_.second_half) {
+      for (std::size_t i = again_.size(); i-- > 0 && !is_needed(graph_.forward[i]);)
+        again_[i] = false;
+    }
+  }
+  // Whether a gradient of the block reads what the op makes.
+  bool is_needed(const Op& op) const {
+    for (const TensorId id : op.outputs) {
+      for (const Op& other : graph_.forward) {
+        if (contains(other.input_grad_needs, id) || contains(other.weight_grad_needs, id))
+          return true;
+      }
+    }
+    return false;
   }
   void insert_recomputation() {
     for (std::size_t i = 0; i < again_.size(); ++i) {
@@ -187,7 +234,9 @@ class Differentiator {
   }
   // Input, output gradient and (fused) the residual's gradient in; input gradient out.
   Bytes norm_traffic(const Op& op) const {
-    return 2 * tensors(op.inputs) + 2 * tensors(op.outputs);
+    // Operation by operation, about 60 bytes an element instead of 8.
+    const double passes = fusions_.norm ? 2 : 15;
+    return passes * (tensors(op.inputs) + tensors(op.outputs));
   }
   // The input and the gradient of the output in, the gradient of the input out, the output again
   // where it is remade.

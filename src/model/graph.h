@@ -61,6 +61,7 @@ struct Graph {
   std::vector<TensorId> handed_to_weight;  // from I until W ends: gradients, and what I made again
 
   TensorId input = kNoTensor;   // the residual stream that enters
+  bool second_half = false;     // … from another block of the same layer
   TensorId output = kNoTensor;  // … and leaves
 };
 

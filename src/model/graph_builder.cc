@@ -21,6 +21,9 @@ TensorId GraphBuilder::norm(const std::string& name, TensorId x, bool residual) 
   op.kind = OpKind::Norm;
   op.name = name;
   op.traffic = (residual && fusions_.norm_residual ? 3 : 1) * one + bytes_expected(at(out));
+  // Operation by operation: to float32, square, mean, scale, back, times the weight: 36 bytes an
+  // element instead of 4.
+  if (!fusions_.norm) op.traffic = 9 * (one + bytes_expected(at(out)));
   op.inputs = {x};
   op.outputs = {out};
   op.input_grad_needs = {x};
@@ -91,8 +94,9 @@ TensorId GraphBuilder::rope(const std::string& name, std::initializer_list<Tenso
   Op op;
   op.kind = OpKind::Rope;
   op.name = name;
-  // Not fused: slices, rotations and the assembly are passes of their own.
-  op.traffic = (fusions_.rope ? 1 : 2) * rows.expected * traffic_columns *
+  // Not fused: to float32, the rotation, back and the assembly are passes of their own, 20 bytes an
+  // element instead of 4.
+  op.traffic = (fusions_.rope ? 1 : 5) * rows.expected * traffic_columns *
                size_of(activation_dtype(recipe_));
   op.inputs = inputs;
   op.outputs = {out};
@@ -150,6 +154,30 @@ TensorId GraphBuilder::activation_fn(const std::string& name, TensorId x, bool g
   op.inputs = {x};
   op.outputs = {out};
   op.input_grad_needs = {x};
+  if (gated) keep_gate(op, Tensor(at(out)));
+  graph_.forward.push_back(std::move(op));
+  return out;
+}
+
+// Two operations, the activation of the gate and the product, keep what is between them.
+void GraphBuilder::keep_gate(Op& op, const Tensor& out) {
+  if (fusions_.activation) return;
+  const TensorId active = activation(op.name + " of the gate", out.rows, out.columns);
+  op.outputs.push_back(active);
+  op.input_grad_needs.push_back(active);
+}
+
+TensorId GraphBuilder::gate_fn(const std::string& name, TensorId gate, TensorId up) {
+  const Tensor in = at(gate);
+  const TensorId out = activation(name, in.rows, in.columns);
+  Op op;
+  op.kind = OpKind::ActivationFn;
+  op.name = name;
+  op.traffic = (fusions_.activation ? 1 : 2) * (2 * bytes_expected(in) + bytes_expected(at(out)));
+  op.inputs = {gate, up};
+  op.outputs = {out};
+  op.input_grad_needs = {gate, up};
+  keep_gate(op, Tensor(at(out)));
   graph_.forward.push_back(std::move(op));
   return out;
 }

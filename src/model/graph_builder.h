@@ -36,6 +36,8 @@ class GraphBuilder {
   TensorId attention(const AttentionShape& shape, std::initializer_list<TensorId> qkv, Rows rows);
   // `gated`: the input has twice the columns of the output.
   TensorId activation_fn(const std::string& name, TensorId x, bool gated);
+  // The same over a gate and an up projection that are tensors of their own.
+  TensorId gate_fn(const std::string& name, TensorId gate, TensorId up);
   TensorId memory_bound(OpKind kind, const std::string& name,
                         std::initializer_list<TensorId> inputs, TensorId output,
                         double extra_bytes = 0);
@@ -49,6 +51,7 @@ class GraphBuilder {
   Graph& graph() { return graph_; }
 
  private:
+  void keep_gate(Op& op, const Tensor& out);
   TensorId multiply(const std::string& name, TensorId x, TensorId operand, const MatmulShape& shape,
                     Recipe precision);
 

@@ -10,7 +10,8 @@
 
 namespace narrows {
 
-// None: nothing is recomputed. Selective: the attention core (korthikanti2022). Full: only a
+// None: nothing is recomputed. Selective: the attention core (korthikanti2022), or what the stack
+// means by it (Fusions::selective_by_op). Full: only a
 // layer's input is kept. V3: norms, MLA up-projections and the activation function (deepseek2024).
 enum class Recompute { None, Selective, Full, V3 };
 std::string to_string(Recompute recompute);

@@ -21,7 +21,7 @@ void add_row(TextTable& table, const std::string& name, const ErrorSummary& s) {
   table.row({name, std::to_string(s.n), std::to_string(s.unsupported),
              share_text(s.median_absolute), share_text(s.p90_absolute),
              s.mean_signed ? difference_text(*s.mean_signed) : "-",
-             s.spearman ? fmt::format("{:.2f}", *s.spearman) : "-"});
+             s.spearman ? fmt::format("{:.2f}", *s.spearman) : "-", share_text(s.coverage)});
 }
 
 std::string worst_text(const ValidationReport& report) {
@@ -45,12 +45,24 @@ std::string worst_text(const ValidationReport& report) {
 }  // namespace
 
 std::string text_of(const ValidationReport& report) {
-  TextTable table("lrrrrrr");
-  table.row({"group", "runs", "unsupported", "median", "90th pct", "mean", "rank corr"});
-  add_row(table, "all", report.summary);
-  for (const auto& [group, summary] : report.by_group) add_row(table, group, summary);
-  return "Step time, predicted against measured; no rate is fitted to these runs\n" + table.text() +
-         "\n" + worst_text(report) +
+  const auto table_of = [](const std::string& name,
+                           const std::map<std::string, ErrorSummary>& summaries,
+                           const ErrorSummary* all) {
+    TextTable table("lrrrrrrr");
+    table.row(
+        {name, "runs", "unsupported", "median", "90th pct", "mean", "rank corr", "in interval"});
+    if (all != nullptr) add_row(table, "all", *all);
+    for (const auto& [value, summary] : summaries) add_row(table, value, summary);
+    return table.text();
+  };
+  std::string text = "Step time, predicted against measured\n" +
+                     table_of("group", report.by_group, &report.summary);
+  for (const auto& [facet, summaries] : report.by_facet)
+    text += "\n" + table_of(facet, summaries, nullptr);
+  text += fmt::format(
+      "\nMedian of the groups' medians {}; mean share of a group in its interval {}.\n\n",
+      share_text(report.median_of_groups), share_text(report.coverage_of_groups));
+  return text + worst_text(report) +
          fmt::format("\n{} further runs are not scored: no step time, or excluded.\n",
                      report.not_scored);
 }

@@ -38,8 +38,8 @@ class Backend {
   virtual void run(const kernels::KeyAssembly& op) = 0;
   virtual void run(const kernels::KeyAssemblyGrad& op) = 0;
   // `multiply` of these two is the backend's to fill in.
-  virtual void run(kernels::Attention op, Multiply format) = 0;
-  virtual void run(kernels::AttentionGrad op, Multiply format) = 0;
+  virtual void run(kernels::Attention op) = 0;
+  virtual void run(kernels::AttentionGrad op) = 0;
   virtual void run(const kernels::Router& op) = 0;
   virtual void run(const kernels::RouterGrad& op) = 0;
   virtual void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) = 0;

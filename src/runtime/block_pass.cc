@@ -38,7 +38,13 @@ Status run_collective_input_grad(const OpSite& site, int index) {
   }
 }
 
+// Once an op, so that a rank that computes for long is not taken to hang.
+void say_alive(const OpSite& site) {
+  if (site.rank.groups.world != nullptr) site.rank.groups.world->alive();
+}
+
 Status run_forward(const OpSite& site, int index) {
+  say_alive(site);
   const Op& op = ops::op_at(site, index);
   switch (op.kind) {
     case OpKind::Matmul:
@@ -79,6 +85,7 @@ Status run_forward(const OpSite& site, int index) {
 }
 
 Status run_input_grad(const OpSite& site, int index) {
+  say_alive(site);
   const Op& op = ops::op_at(site, index);
   switch (op.kind) {
     case OpKind::Matmul:
@@ -111,6 +118,7 @@ Status run_input_grad(const OpSite& site, int index) {
 }
 
 Status run_weight_grad(const OpSite& site, int index) {
+  say_alive(site);
   switch (ops::op_at(site, index).kind) {
     case OpKind::Matmul:
       ops::linear_weight_grad(site, index);

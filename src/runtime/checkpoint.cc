@@ -204,8 +204,8 @@ Status read_file_entry(const Json& node, const std::string& path, StateFile& fil
   for (const Json& sum : sums.items()) file.sums.push_back(TRY(parse_sum(sum, path)));
   TRY(entry.finish());
   const bool is_plain = file.names.back().find('/') == std::string::npos;
-  const std::size_t blocks = blocks_of(file.sizes).size();
-  if (is_plain && file.sums.size() == blocks) return {};
+  const std::int64_t blocks = (file.sizes.back() + kBlock - 1) / kBlock;
+  if (is_plain && std::ssize(sums.items()) == blocks) return {};
   return invalid(
       fmt::format("{}: file \"{}\" does not have its checksums", path, file.names.back()));
 }
@@ -396,6 +396,11 @@ Result<TrainingState> load_checkpoint(const std::string& path, const TrainingSta
   for (const TensorPart& part : parts.optimizer) TRY(store.read(part));
   TRY(comm.barrier());
   return file.state;
+}
+
+Result<TrainingState> newest_state(const std::string& path) {
+  const std::string folder = TRY(newest(path));
+  return TRY(read_state(folder)).state;
 }
 
 Status load_weights(const std::string& path, std::span<const TensorPart> parts) {

@@ -10,8 +10,8 @@
 // complete: a reader, and a job that was killed at any moment, sees whole checkpoints only. What
 // was left over by a killed job is removed by the next save.
 //
-// Every function here is a collective of `comm`. An error on one rank is that rank's; it ends the
-// world (communicator.h) and with it the others.
+// Every function that takes a `comm` is a collective of it. An error on one rank is that rank's; it
+// ends the world (communicator.h) and with it the others.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -59,6 +59,9 @@ Status save_checkpoint(const CheckpointOptions& options, const TrainingState& st
 // have a tensor. `expected` holds what must agree; its step is not looked at.
 Result<TrainingState> load_checkpoint(const std::string& path, const TrainingState& expected,
                                       const CheckpointParts& parts, Communicator& comm);
+
+// What load_checkpoint would find, without reading tensors. No collective.
+Result<TrainingState> newest_state(const std::string& path);
 
 // Weights of another program's: a .safetensors file, or a folder with model.safetensors or its
 // index. Each rank reads for itself.

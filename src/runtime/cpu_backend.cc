@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/result.h"
+#include "kernels/bf16.h"
 #include "runtime/cpu_matmul.h"
 #include "runtime/workers.h"
 
@@ -24,8 +25,13 @@ class CpuBackend final : public Backend {
   // The longer side of the result is shared out.
   void run(const kernels::Matmul& op, Multiply format) override {
     const bool by_rows = op.m >= op.n;
+    const Bf16Matmul narrow = format == Multiply::Bf16 ? rounded(op) : Bf16Matmul();
     workers_.share(by_rows ? op.m : op.n, 64, [&](int, std::int64_t first, std::int64_t last) {
-      cpu_matmul(part_of(op, by_rows, first, last), format);
+      if (format == Multiply::Bf16) {
+        multiply_bf16(part_of(narrow, by_rows, first, last));
+      } else {
+        multiply_f32(part_of(op, by_rows, first, last));
+      }
     });
   }
   void run(const kernels::Norm& op) override {
@@ -52,13 +58,14 @@ class CpuBackend final : public Backend {
   void run(const kernels::KeyAssemblyGrad& op) override {
     by_rows(op.forward.rows, [&](auto... r) { assemble_keys_grad(op, r...); });
   }
-  void run(kernels::Attention op, Multiply format) override {
-    op.multiply = small_matmul(format);
+  // Scores are multiplied in f32 whatever the recipe.
+  void run(kernels::Attention op) override {
+    op.multiply = multiply_f32;
     units(attention_units(op), attention_scratch(op),
           [&](std::int64_t unit, float* scratch) { attention(op, unit, scratch); });
   }
-  void run(kernels::AttentionGrad op, Multiply format) override {
-    op.forward.multiply = small_matmul(format);
+  void run(kernels::AttentionGrad op) override {
+    op.forward.multiply = multiply_f32;
     units(attention_units(op.forward), attention_scratch(op.forward),
           [&](std::int64_t unit, float* scratch) { attention_grad(op, unit, scratch); });
   }
@@ -114,6 +121,33 @@ class CpuBackend final : public Backend {
     }
     return part;
   }
+  static Bf16Matmul part_of(const Bf16Matmul& op, bool by_rows, std::int64_t first,
+                            std::int64_t last) {
+    const kernels::Matmul& s = op.shape;
+    Bf16Matmul part{part_of(s, by_rows, first, last), op.a, op.b};
+    if (by_rows) {
+      part.a += s.transpose_a ? first : first * s.stride_a;
+    } else {
+      part.b += s.transpose_b ? first * s.stride_b : first;
+    }
+    return part;
+  }
+  // The operands packed in bf16.
+  Bf16Matmul rounded(const kernels::Matmul& op) {
+    Bf16Matmul narrow{op, nullptr, nullptr};
+    narrow.a = packed(narrow_a_, op.a, op.transpose_a ? op.k : op.m, narrow.shape.stride_a,
+                      op.transpose_a ? op.m : op.k);
+    narrow.b = packed(narrow_b_, op.b, op.transpose_b ? op.n : op.k, narrow.shape.stride_b,
+                      op.transpose_b ? op.k : op.n);
+    return narrow;
+  }
+  const std::uint16_t* packed(std::vector<std::uint16_t>& to, const float* from, std::int64_t rows,
+                              std::int64_t& stride, std::int64_t columns) {
+    if (std::ssize(to) < rows * columns) to.resize(static_cast<std::size_t>(rows * columns));
+    by_rows(rows, [&](auto... r) { kernels::to_bf16(from, stride, columns, to.data(), r...); });
+    stride = columns;
+    return to.data();
+  }
   template <typename Work>
   void by_rows(std::int64_t rows, const Work& work) {
     workers_.share(rows, kRows,
@@ -129,7 +163,8 @@ class CpuBackend final : public Backend {
   }
 
   Workers workers_;
-  std::vector<std::vector<float>> scratch_;  // one a thread
+  std::vector<std::vector<float>> scratch_;         // one a thread
+  std::vector<std::uint16_t> narrow_a_, narrow_b_;  // a matmul's operands
 };
 
 }  // namespace

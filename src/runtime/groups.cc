@@ -72,7 +72,7 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   const int rank = world->rank();
   Cutter cutter(*world);
   g.tp = TRY(cutter.cut(grid.members(Axis::Tp, rank), plan.comm.tp));
-  g.cp = TRY(cutter.cut(grid.members(Axis::Cp, rank), plan.comm.cp));
+  g.cp = TRY(cutter.cut(grid.members(Axis::Cp, rank)));
   g.ep = TRY(cutter.cut(grid.members(Axis::Ep, rank), plan.comm.ep));
   g.etp = TRY(cutter.cut(grid.members(Axis::Etp, rank)));
   const std::vector<int> stage = stage_members(grid, s, rank);

@@ -3,6 +3,7 @@
 // side in one.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <span>
 
 #include "runtime/context.h"
 #include "runtime/ops.h"
@@ -34,6 +35,11 @@ Operands<Float> operands_of(const OpSite& site, const Op& op, const Memory& memo
   return {{qkv, row, a.head_dim},
           {k, row, a.head_dim},
           {k + std::int64_t{s.kv_heads} * a.head_dim, row, a.head_dim}};
+}
+
+// Without what context parallelism gathers, which lives only while the core runs.
+std::span<const TensorId> own_inputs(const OpSite& site, const Op& op) {
+  return std::span(op.inputs).first(is_mla(site) ? 3 : 1);
 }
 
 Operands<const float> values_of(const OpSite& site, const Op& op) {
@@ -164,14 +170,14 @@ Status attention(const OpSite& site, int index) {
     context = TRY(gather_context(site.rank, keys_of(op, from), core.batch));
     view_gathered<const float>(op, context.data(), core.k, core.v);
   }
-  site.rank.backend.run(core, site.rank.format);
+  site.rank.backend.run(core);
   return {};
 }
 
 Status attention_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const std::int64_t rows = std::ssize(site.batch.tokens);
-  for (const TensorId id : op.inputs) ASSERT(site.grad_target(id, rows).fresh);
+  for (const TensorId id : own_inputs(site, op)) ASSERT(site.grad_target(id, rows).fresh);
   const Operands<const float> from = values_of(site, op);
   const Operands<float> to =
       operands_of<float>(site, op, [&](TensorId id) { return site.grad(id).data(); });
@@ -189,7 +195,7 @@ Status attention_input_grad(const OpSite& site, int index) {
     view_gathered<const float>(op, context.data(), core.forward.k, core.forward.v);
     view_gathered<float>(op, dcontext.data(), core.dk, core.dv);
   }
-  site.rank.backend.run(core, site.rank.format);
+  site.rank.backend.run(core);
   if (!dcontext.held()) return {};
   return scatter_context(site.rank, keys_of(op, from), std::move(dcontext), batch, {to.k, to.v});
 }

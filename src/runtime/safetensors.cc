@@ -29,6 +29,7 @@ constexpr TypeName kTypes[] = {
 
 constexpr std::int64_t kLongestHeader = 100'000'000;  // the format's own limit
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kLongestFile = std::int64_t{1} << 56;  // sums of places cannot overflow
 
 const TypeName& entry_of(TensorType type) {
   for (const TypeName& entry : kTypes) {
@@ -82,6 +83,7 @@ Result<TensorInfo> read_tensor(const Json& node, const std::string& path, const 
   TRY(object.finish());
   const std::optional<std::int64_t> elements = product(tensor.shape);
   const bool agrees = elements && place.size() == 2 && place[0] <= place[1] &&
+                      place[1] < kLongestFile &&
                       place[1] - place[0] == *elements * bytes_of(tensor.type);
   if (!agrees) {
     return invalid(fmt::format("{}: {}: its bytes are not those of its shape", path, name));

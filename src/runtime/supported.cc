@@ -33,6 +33,12 @@ Status check_supported(const Plan& plan) {
                     "runtime multiplies in",
                     to_string(s.precision)));
   }
+  if (s.cp > 1 && !plan.comm.cp.empty() && plan.comm.cp != "all-gather") {
+    return unsupported(
+        fmt::format("cp by {}: expected all-gather, by which the runtime exchanges "
+                    "keys and values",
+                    plan.comm.cp));
+  }
   if (plan.model.attention.kind == AttentionKind::Gqa &&
       plan.model.attention.kv_heads % s.tp != 0) {
     return unsupported(fmt::format("tp={}: the runtime splits KV heads, and {} are not divisible",

@@ -74,8 +74,10 @@ Result<TokenSource> TokenSource::open(const DataOptions& options) {
   stream->options = options;
   if (options.source.starts_with(kPortable)) {
     const std::string seed = options.source.substr(kPortable.size());
-    const Result<std::int64_t> parsed = parse_count(seed);
-    if (!parsed || *parsed < 0) {
+    const Result<double> parsed = parse_number(seed);
+    const bool is_whole = parsed && *parsed >= 0 && *parsed < 9e15 &&
+                          *parsed == static_cast<double>(static_cast<std::int64_t>(*parsed));
+    if (!is_whole) {
       return invalid(
           fmt::format("expected portable:SEED with a whole number, found \"{}\"", options.source));
     }

@@ -100,7 +100,7 @@ WorldEnd run_process(const WorldOptions& options, const RankWork& work) {
   const bool leads = world->rank() == 0;
   // All processes see the same numbers, so that all end here or none.
   const Status fits = check_job(options, world->size());
-  if (!fits) return {fits, leads, false};
+  if (!fits) return {fits, leads, true};
   Status status;
   {
     const std::unique_ptr<Communicator> comm = world->communicator();
@@ -118,10 +118,10 @@ WorldEnd run_process(const WorldOptions& options, const RankWork& work) {
 
 }  // namespace
 
-bool is_process_of_job() { return MpiWorld::is_launched(); }
+bool leads_job() { return MpiWorld::launched_rank() == 0; }
 
 WorldEnd run_world(const WorldOptions& options, const RankWork& work) {
-  return is_process_of_job() ? run_process(options, work) : run_threads(options, work);
+  return MpiWorld::is_launched() ? run_process(options, work) : run_threads(options, work);
 }
 
 }  // namespace narrows

@@ -27,14 +27,14 @@ struct WorldEnd {
   Status status;       // the first failure; of several ranks it names the one to blame
   bool speaks = true;  // of the processes of a job, the one that reports the failure
   // A rank did not end: its thread still runs and may touch what `work` refers to. The process must
-  // end without destroying that (std::_Exit). Under MPI: the job must be aborted.
+  // end without destroying that (std::_Exit). So must a process of an MPI job.
   bool is_broken = false;
 };
 
 // Returns when all ranks have ended, or a failure has been noticed and the others have ended.
 WorldEnd run_world(const WorldOptions& options, const RankWork& work);
 
-// Whether the ranks are processes, and this one's number (0 for threads).
-bool is_process_of_job();
+// Whether this process reports for all ranks: it is the first of a job's, or the only one.
+bool leads_job();
 
 }  // namespace narrows

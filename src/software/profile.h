@@ -34,6 +34,14 @@ struct FitBounds {
   friend bool operator==(const FitBounds&, const FitBounds&) = default;
 };
 
+// How far forecasts of the stack go wrong beyond what their kernels' own errors say: nine in ten
+// measured times lie within this ratio of the forecast, above or below. From runs that no fit had
+// seen; the values here are for a stack of which no run is known.
+struct ForecastSpread {
+  double dense = 1.5;
+  double moe = 1.8;
+  friend bool operator==(const ForecastSpread&, const ForecastSpread&) = default;
+};
 // What of a step the host launches as CUDA graphs: nothing, a MoE layer up to its dispatch, that
 // and attention, or whole passes.
 enum class GraphScope { None, Router, Attention, Pass };
@@ -78,6 +86,19 @@ struct SoftwareProfile {
   bool fused_permute = true;
   bool fused_loss = true;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
+  bool fused_norm = true;               // against operations over float32 copies
+  bool fused_optimizer = true;          // one pass over the state, against one pass an operation
+  bool fused_projections = true;        // q, k and v are one matmul, gate and up another
+
+  // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
+  // instead of the attention core's inner tensors.
+  bool selective_by_op = false;
+  // Full recomputation does not run again what no gradient of the layer reads.
+  bool recompute_stops_early = false;
+  // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
+  // shard and gathers again.
+  bool keeps_gathered = false;
+
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.
   bool fused_experts = false;
@@ -88,14 +109,20 @@ struct SoftwareProfile {
   double overlap_parameters = 0;  // of the gather of updated parameters
   double overlap_fsdp = 0;        // of per-layer gathers and scatters (ZeRO-3)
   double overlap_ep =
-      0;  // of expert traffic under another micro-batch, where schedules do not pair
+      0;  // of expert traffic, under another micro-batch where schedules do not pair
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
+  // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
+  bool defers_scatter = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
   // measurements were taken beside communication: compute_slowdown is in them.
   std::string kernel_generation;
+  // Attention's own generation where it differs: "flash-2" where the stack runs FlashAttention-2 on
+  // a chip that has faster kernels; "" = like the rest.
+  std::string attention_kernels;
+  double attention_slowdown = 1;  // time of the stack's attention over those kernels' time
 
   // What the stack's kernels take over the published ones at the same clock: layouts, epilogues and
   // gaps between kernels.
@@ -109,6 +136,9 @@ struct SoftwareProfile {
   double comm_slowdown = 1;      // a transfer's time under compute over its time alone, at least 1
   double compute_slowdown =
       1;  // a kernel's time beside a transfer over its time alone on the SMs left, at least 1
+  // The same for the collectives of FSDP and ZeRO-3, which flow under compute all the time.
+  int collective_multiprocessors = 0;
+  double collective_slowdown = 1;
 
   // Cost beside kernels.
   Seconds launch;  // the least time of one kernel, launch included
@@ -133,8 +163,13 @@ struct SoftwareProfile {
   double allocator_overhead = 0;  // fragmentation: share added to activations
   Bytes comm_buffers;             // NCCL channels and the like
 
+  ForecastSpread spread;
+
   std::vector<std::string> notes;
   std::map<std::string, std::string> sources;  // field name -> where its value comes from
+  // Figure -> the profile in whose file its bounds stand: this one, or one that it is like. Empty
+  // for a profile that was not read by name.
+  std::map<std::string, std::string> fitted_in;
   std::map<std::string, FitBounds> fits;  // field name -> bounds of a figure that may be fitted
 
   friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;

@@ -2,10 +2,14 @@
 // name, family, title, source and notes is {"value": …, "source": "…"}; all fields must be there,
 // nothing else may. Times and sizes are text with a unit. A number, time or size that a fit may set
 // carries its bounds too, written like the value: {"value": 0.8, "fit": {"low": 0.5, "high": 1},
-// "source": "…"}. What `"like"` means is the library's business (software/library.h): here a
-// profile is complete.
+// "source": "…"}, and "of" where another profile's file says so. What `"like"` means is the
+// library's business (software/library.h): here a profile is complete. The member "spread" may be
+// missing: {"dense": 1.3, "moe": 1.5}.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+
+#include <optional>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -16,5 +20,15 @@ namespace narrows {
 Json to_json(const SoftwareProfile& profile);
 // InvalidInput names file, line and field.
 Result<SoftwareProfile> software_from_json(JsonObject& object);
+
+// A number, time or size of the profile by its name in the file, in SI units; nothing for another
+// kind of field or an unknown name.
+std::optional<double> figure_of(const SoftwareProfile& profile, std::string_view field);
+// The least and most that a file may give for it; from 0 for a time or a size.
+FitBounds limits_of(std::string_view field);
+// The field must be one that figure_of knows.
+void set_figure(SoftwareProfile& profile, std::string_view field, double value);
+// A value (SI) as a file would write it for that field, rounded to four digits: "2.113 us".
+Json rounded_figure(std::string_view field, double value);
 
 }  // namespace narrows

@@ -84,8 +84,10 @@ class Reader {
 
   Status comment(std::string_view text) {
     if (text.starts_with("nThread") && !batch_.links.empty()) TRY(close());
-    if (const std::size_t at = text.find("nccl-library="); at != std::string_view::npos)
-      library_ = words_of(text.substr(at + 13)).front();
+    if (const std::size_t at = text.find("nccl-library="); at != std::string_view::npos) {
+      const std::string_view version = text.substr(at + 13);
+      library_ = version.substr(0, version.find_first_of(" \t"));
+    }
     if (const Program* program = program_in(text)) program_ = program;
     if (text.starts_with("Rank ")) return rank(text);
     if (text.starts_with("Out of bounds values") && text.ends_with("FAILED"))
@@ -115,7 +117,7 @@ class Reader {
     columns_.count = words.size();
     for (std::size_t i = 0; i < words.size(); ++i) {
       if (words[i] == "type") columns_.type = i;
-      if (words[i] == "time") columns_.times.push_back(i);
+      if (words[i] == "time" && i + 2 < words.size()) columns_.times.push_back(i);
     }
     if (columns_.times.empty() || columns_.type >= words.size())
       return refuse("expected columns \"type\" and \"time\" (device times), found none");

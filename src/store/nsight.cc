@@ -21,8 +21,9 @@ std::int64_t number_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
   if (at == std::string_view::npos) return -1;
   text = text.substr(at + key.size());
-  return static_cast<std::int64_t>(
-      number_in(text.substr(0, std::min(text.find(','), text.size()))).value_or(-1));
+  const double value =
+      number_in(text.substr(0, std::min(text.find(','), text.size()))).value_or(-1);
+  return value >= 0 && value < 9e15 ? static_cast<std::int64_t>(value) : -1;
 }
 
 // "[[4096, 7168], [], [7168, 2112]]" up to its closing bracket; empty if it is malformed.
@@ -42,7 +43,7 @@ std::vector<std::vector<std::int64_t>> sizes_in(std::string_view text) {
     } else if (c >= '0' && c <= '9' && depth == 2) {
       const std::size_t end = std::min(text.find_first_of(",] ", at), text.size());
       const std::optional<double> extent = number_in(text.substr(at, end - at));
-      if (!extent || *extent > 1e15) return {};
+      if (!extent || *extent > static_cast<double>(kLongestExtent)) return {};
       sizes.back().push_back(static_cast<std::int64_t>(*extent));
       at = end;
     } else if (c == ',' || c == ' ') {

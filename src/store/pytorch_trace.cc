@@ -29,6 +29,12 @@ double number_or(const Json* node, double otherwise) {
   return node->is_string() ? number_in(node->string()).value_or(otherwise) : otherwise;
 }
 
+// A whole number that is no more than a count or an id.
+std::int64_t whole_or(const Json* node, std::int64_t otherwise) {
+  const double value = number_or(node, static_cast<double>(otherwise));
+  return value >= -1 && value < 9e15 ? static_cast<std::int64_t>(value) : otherwise;
+}
+
 // A number, or the words in its place: as a key.
 std::string words_of_node(const Json* node) {
   if (node == nullptr) return "";
@@ -43,7 +49,8 @@ std::vector<std::vector<std::int64_t>> sizes_of(const Json* node) {
     if (!input.is_array()) continue;
     for (const Json& extent : input.items()) {
       // A list of tensors has sizes of sizes: no operator that is read takes one.
-      extents.push_back(extent.kind() == Json::Kind::Integer ? extent.integer() : 0);
+      const std::int64_t length = extent.kind() == Json::Kind::Integer ? extent.integer() : 0;
+      extents.push_back(length > 0 && length <= kLongestExtent ? length : 0);
     }
   }
   return sizes;
@@ -193,8 +200,8 @@ class Reader {
   Status add_kernel(const std::string& name, Span_ns span, const Json& args) {
     TraceKernel kernel;
     kernel.name = name;
-    kernel.device = static_cast<std::int64_t>(number_or(args.find("device"), 0));
-    kernel.stream = static_cast<std::int64_t>(number_or(args.find("stream"), 0));
+    kernel.device = whole_or(args.find("device"), 0);
+    kernel.stream = whole_or(args.find("stream"), 0);
     kernel.start = span.start;
     kernel.end = span.end;
     if (name.starts_with("nccl")) kernel.link = link_of(args);
@@ -212,7 +219,7 @@ class Reader {
     op.thread = thread_of(event);
     op.start = span.start;
     op.end = span.end;
-    op.sequence = static_cast<std::int64_t>(number_or(args.find("Sequence number"), -1));
+    op.sequence = whole_or(args.find("Sequence number"), -1);
     const std::string id = words_of_node(either(args, "External id", "external id"));
     if (!id.empty()) by_id_[id] = trace_.ops.size();
     trace_.ops.push_back(std::move(op));

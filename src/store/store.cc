@@ -13,6 +13,7 @@ namespace narrows {
 namespace {
 
 constexpr Frequency kHertz = 1 / sec;
+constexpr Seconds kLongestTime = 1e9 * sec;
 constexpr const char* kInsertRow =
     "INSERT INTO measurement(origin,op,direction,recipe,shape,time,p10,p90,samples,kernel) "
     "VALUES(?,?,?,?,?,?,?,?,?,?)";
@@ -58,6 +59,17 @@ Status insert(Statement& into, std::int64_t origin, const Row& row) {
   return into.bind(10, row.kernel).run();
 }
 
+// What is written must read back.
+Status check(const Row& row) {
+  const Result<AnyOp> op =
+      read_op(row.text.op, row.text.direction, row.text.recipe, row.text.shape);
+  if (!op)
+    return tl::unexpected(op.error().within(fmt::format("{} {}", row.text.op, row.text.shape)));
+  if (row.time > Seconds() && row.time < kLongestTime) return {};
+  return invalid(fmt::format("{} {}: expected a time above 0, found {} s", row.text.op,
+                             row.text.shape, row.time / sec));
+}
+
 // Columns chip, device, clock, memory_clock, driver, libraries from `first` on.
 Machine machine_at(const Statement& row, int first) {
   Machine machine;
@@ -85,7 +97,7 @@ Origin origin_at(const Statement& row, int first) {
 Result<AnyOp> op_at(const Statement& row, const std::string& name) {
   Result<AnyOp> op = read_op(row.text(0), row.text(1), row.text(2), row.text(3));
   if (!op) return tl::unexpected(op.error().within(fmt::format("{}: a stored row", name)));
-  if (!(row.number(4) > 0 && row.number(4) < 1e9)) {
+  if (!(row.number(4) > 0 && row.number(4) * sec < kLongestTime)) {
     return invalid(
         fmt::format("{}: a stored row: expected a time in seconds, found {}", name, row.number(4)));
   }
@@ -209,13 +221,18 @@ Result<Added> Store::add_batch(const Batch& batch) {
     return added;
   }
   Statement into = TRY(database_->prepare(kInsertRow));
+  const auto within = [&](const Error& error) { return error.within(batch.origin.name); };
   for (const KernelObservation& kernel : batch.kernels) {
     const OpText text = op_text(kernel.what);
-    TRY(insert(into, *origin, {text, kernel.what.time, kernel.spread, kernel.kernel}));
+    const Row row{text, kernel.what.time, kernel.spread, kernel.kernel};
+    if (const Status fine = check(row); !fine) return tl::unexpected(within(fine.error()));
+    TRY(insert(into, *origin, row));
   }
   for (const LinkObservation& link : batch.links) {
     const OpText text = op_text(link.what);
-    TRY(insert(into, *origin, {text, link.what.time, link.spread, ""}));
+    const Row row{text, link.what.time, link.spread, ""};
+    if (const Status fine = check(row); !fine) return tl::unexpected(within(fine.error()));
+    TRY(insert(into, *origin, row));
   }
   Statement unread = TRY(database_->prepare(kInsertUnread));
   for (const Unread& left : batch.unread) {
@@ -242,20 +259,26 @@ Result<Added> Store::add_store(const Store& other) {
   while (TRY(origins.step())) {
     const std::int64_t machine = TRY(machine_id(machine_at(origins, 0)));
     const auto origin = TRY(new_origin(origin_at(origins, 6), machine));
+    if (!origin) {
+      Statement count =
+          TRY(other.database_->prepare("SELECT count(*) FROM measurement WHERE origin=?"));
+      count.bind(1, origins.integer(11));
+      const bool counted = TRY(count.step());
+      added.known += counted ? count.integer(0) : 0;
+      continue;
+    }
     rows.bind(1, origins.integer(11));
     while (TRY(rows.step())) {
       // Read, so that a broken store cannot spread.
       const AnyOp op = TRY(op_at(rows, other.database_->name()));
       const bool link = std::holds_alternative<LinkMeasurement>(op);
-      ++(!origin ? added.known : link ? added.links : added.kernels);
-      if (!origin) continue;
+      ++(link ? added.links : added.kernels);
       into.bind(1, *origin);
       for (int column = 0; column < 4; ++column) into.bind(column + 2, rows.text(column));
       for (int column = 4; column < 7; ++column) into.bind(column + 2, rows.number(column));
       TRY(into.bind(9, rows.integer(7)).bind(10, rows.text(8)).run());
     }
     rows.reset();
-    if (!origin) continue;
     lefts.bind(1, origins.integer(11));
     while (TRY(lefts.step())) {
       unread.bind(1, *origin).bind(2, lefts.text(0)).bind(3, lefts.integer(1));

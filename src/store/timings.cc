@@ -285,9 +285,10 @@ class Reader {
       ++unread_[fmt::format("{} in {}", row["op"], words.recipe)];
       return {};
     }
-    const Spread spread{TRY(time("us_p10", row["us_p10"])).value_or(0) * us,
-                        TRY(time("us_p90", row["us_p90"])).value_or(0) * us,
-                        static_cast<int>(number_in(row["samples"]).value_or(0))};
+    const Spread spread{
+        TRY(time("us_p10", row["us_p10"])).value_or(0) * us,
+        TRY(time("us_p90", row["us_p90"])).value_or(0) * us,
+        static_cast<int>(std::clamp(number_in(row["samples"]).value_or(0), 0.0, 1e9))};
     Batch& batch = TRY(batch_of(row));
     if (const auto* link = std::get_if<LinkMeasurement>(&*op)) {
       batch.links.push_back({*link, spread});

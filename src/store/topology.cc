@@ -16,6 +16,8 @@
 namespace narrows {
 namespace {
 
+constexpr int kMostGpus = 1024;  // of one node
+
 // Links between each two GPUs, by index.
 using Matrix = std::vector<std::vector<int>>;
 
@@ -54,7 +56,7 @@ std::optional<int> links_in(std::string_view cell) {
 int gpu_index(std::string_view word) {
   if (!word.starts_with("GPU")) return -1;
   const std::optional<double> index = number_in(word.substr(3));
-  return index && *index >= 0 && *index < 1024 ? static_cast<int>(*index) : -1;
+  return index && *index >= 0 && *index < kMostGpus ? static_cast<int>(*index) : -1;
 }
 
 // Bytes a second of one NVLink, one direction, by generation.
@@ -218,7 +220,9 @@ Result<Topology> read_nccl_topology(std::string_view text, const std::string& na
       if (tag.kind == XmlTag::Kind::Open) pci.push_back(&tag);
       if (tag.kind == XmlTag::Kind::Close) pci.pop_back();
     } else if (tag.name == "gpu" && tag.kind != XmlTag::Kind::Close) {
-      if (pci.empty()) return invalid(fmt::format("{}:{}: a gpu outside pci", name, tag.line));
+      if (pci.empty() || topology.gpus >= kMostGpus)
+        return invalid(fmt::format("{}:{}: expected at most {} gpus, each inside a pci", name,
+                                   tag.line, kMostGpus));
       gpu_of_bus[std::string((*pci.back())["busid"])] = topology.gpus++;
       chips.insert(
           chip_of_pci(hex_number((*pci.back())["vendor"]), hex_number((*pci.back())["device"])));

@@ -118,7 +118,8 @@ Answer batched(const TorchOp& op, const TorchPlace& place) {
   if (const auto* why = std::get_if<std::string>(&recipe)) return *why;
   Measurement row;
   row.recipe = std::get<Recipe>(recipe);
-  row.matmul = {exactly(static_cast<double>(a[0] * a[1])), b[2], a[2], static_cast<int>(a[0])};
+  row.matmul = {exactly(static_cast<double>(a[0]) * static_cast<double>(a[1])), b[2], a[2],
+                static_cast<int>(a[0])};
   return row;
 }
 

@@ -15,6 +15,9 @@
 
 namespace narrows {
 
+// Longer extents are taken for none: products of three still fit.
+inline constexpr std::int64_t kLongestExtent = 1'000'000'000;
+
 struct TorchOp {
   std::string name;                              // "aten::mm"
   std::vector<std::vector<std::int64_t>> sizes;  // one an input; empty of what is no tensor

@@ -119,6 +119,9 @@ class Sums {
  public:
   void add(const AnyOp& op, std::int64_t time, const std::string& kernel) {
     const OpText text = std::visit([](const auto& what) { return op_text(what); }, op);
+    if (time <= 0) return leave("kernels without a time", 1, 0);
+    if (!read_op(text.op, text.direction, text.recipe, text.shape))
+      return leave(fmt::format("{} of odd sizes", text.op), 1, time);
     Entry& entry = entries_[text];
     if (entry.times.empty()) {
       entry.op = op;

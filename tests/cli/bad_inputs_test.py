@@ -61,6 +61,19 @@ FILES = {
     "latin1.json": b'{"model_type": "caf\xe9"}',
     "cluster.json": b'{"name": "mine", "chip": "no-such-chip"}',
     "object.json": b"{}",
+    "cut_trace.json": b'{"traceEvents": [{"ph": "X", "cat": "kernel", "name": "a", "ts": 1, "dur": 2, "args": {}}, {"ph"',
+    "odd_trace.json": b'{"traceEvents": [{"ph": "X", "cat": "kernel", "name": 5e999, "ts": 1}]}',
+    "no_kernels.json": b'{"traceEvents": [{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "ts": 1, "dur": 2}]}',
+    "cut_nccl.log": b"# nThread 1 nGpus 1\n#  Rank  0 Group  0 Pid 1 on host device  0 [0x07] NVIDIA H800\n",
+    "osu.log": b"# OSU MPI Allreduce Latency Test v7.4\n# Size  Avg Latency(us)\n8  1.5\n",
+    "broken.db": b"SQLite format 3\0" + bytes(range(256)) * 16,
+    "short.db": b"SQLite format 3\0",
+    "rows.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,4\nmatmul,bf16,1,2\n",
+    "letters.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,soon\n",
+    "good.csv": b"op,dtype,m,n,k,us\nmatmul,bf16,1,2,3,4\n",
+    "topo.txt": b"\tGPU0\tGPU1\nGPU0\t X \tNV4\n",
+    "system.xml": b'<system version="1"><cpu><pci busid="1"><gpu dev="0"/></pci></cpu>',
+    "trace.json.gz": b"\x1f\x8b\x08\0 and more",
 }
 
 PLAN = ["plan", "--model", "deepseek-v3", "--cluster", "h800-2048"]
@@ -75,6 +88,10 @@ def cluster(name):
 
 
 # (name, arguments, exit codes, words that the sentence must hold; a tuple of words: one of them)
+def taken(*arguments):
+    return ["import", *arguments, "--db", "m.db"]
+
+
 CASES = [
     # Words that do not parse.
     ("no command", [], [2], []),
@@ -100,6 +117,31 @@ CASES = [
     ("pin in letters", PLAN + ["--fix", "tp=two"], [1, 2], ["tp", "two"]),
     ("pin of an unknown key", PLAN + ["--fix", "tpp=2"], [1, 2], ["tpp"]),
     ("pin twice", PLAN + ["--fix", "tp=2,tp=4"], [1, 2], ["tp"]),
+    ("nothing to import", ["import"], [2], ["FILE"]),
+    ("ranks in letters", taken("osu.log", "--ranks", "many"), [2], ["many"]),
+    # Files to import that are broken, cut off or of another kind.
+    ("import a missing file", taken("none.log"), [1], ["none.log"]),
+    ("import a folder", taken("folder"), [1], ["folder"]),
+    ("import an empty file", taken("empty.json"), [1], ["empty.json"]),
+    ("import any bytes", taken("junk.json"), [1], ["junk.json"]),
+    ("import another JSON document", taken("list.json"), [1], ["list.json"]),
+    ("import a trace cut off", taken("cut_trace.json"), [1], ["cut_trace.json", "cut off"]),
+    ("import a trace with an odd event", taken("odd_trace.json"), [1], ["odd_trace.json"]),
+    ("import a trace without kernels", taken("no_kernels.json"), [1], ["no_kernels.json", "GPU"]),
+    ("import a nested document", taken("nested.json"), [1], ["nested.json"]),
+    ("import a log cut off", taken("cut_nccl.log"), [1], ["cut_nccl.log", "cut off"]),
+    ("import a log without its ranks", taken("osu.log"), [1], ["osu.log", "--ranks"]),
+    ("import a broken database", taken("broken.db"), [1], ["broken.db"]),
+    ("import the head of a database", taken("short.db"), [1], ["short.db"]),
+    ("import a row cut off", taken("rows.csv"), [1], ["rows.csv:3"]),
+    ("import a time in letters", taken("letters.csv"), [1], ["letters.csv:2", "soon"]),
+    ("import a good file with a bad one", taken("good.csv", "rows.csv"), [1], ["rows.csv:3"]),
+    ("import a compressed file", taken("trace.json.gz"), [1], ["trace.json.gz", "unpack"]),
+    ("import a topology cut off", ["import", "topo.txt", "--chip", "h100-sxm5"], [1], ["topo.txt", "cut off"]),
+    ("import a document cut off", ["import", "system.xml", "--chip", "h100-sxm5"], [1], ["system.xml", "cut off"]),
+    ("import for an unknown chip", taken("good.csv", "--chip", "h1000"), [1], ["--chip", "h1000"]),
+    ("import into what is no store", ["import", "good.csv", "--db", "good.json"], [1], ["good.json"]),
+    ("plan on a store that is none", PLAN + ["--db", "good.json"], [1], ["good.json"]),
     # Names that the world does not know.
     ("unknown model", model("deepseek-v33"), [1], ["deepseek-v33", "did you mean", "deepseek-v3"]),
     ("unknown cluster", cluster("h800-2047"), [1], ["h800-2047", "did you mean", "h800-2048"]),
@@ -150,7 +192,7 @@ CASES = [
     ("diff of junk", ["diff", "junk.json", "good.json"], [1], ["junk.json"]),
     ("profiles missing", ["--profiles", "none", "list", "chips"], [1, 2], ["none"]),
     # What is not built says so.
-    ("a command not built yet", ["train", "good.json", "--data", "x", "--steps", "1"], [1], [("unsupported", "not built")]),
+    ("a command not built yet", ["tune", "--model", "good.json"], [1], [("unsupported", "not built")]),
     ("a schedule not built yet", PLAN + ["--fix", "schedule=v-min"], [1], ["v-min"]),
 ]
 
@@ -259,6 +301,50 @@ def check_plans(narrows, folder, wanted, report):
             report.add(name, ["simulate", "spoiled.json"], done, complaints(done, [1], words))
 
 
+SMALL = dict(CONFIG, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+             num_key_value_heads=2, vocab_size=256)
+LLMC = (20240520).to_bytes(4, "little") + (1).to_bytes(4, "little") + (9999).to_bytes(4, "little") + bytes(1012 + 64)
+DATA = ["--data", "portable:0", "--steps", "1"]
+# Name, words after `train small-plan.json`, exit codes, what the sentence holds.
+TRAININGS = [
+    ("data missing", ["--data", "none.txt", "--steps", "1"], [1], ["none.txt", "no such file"]),
+    ("data is a folder", ["--data", "folder", "--steps", "1"], [1], ["folder", "expected a file"]),
+    ("data too short", ["--data", "short.txt", "--steps", "1"], [1], ["short.txt", "found 5"]),
+    ("tokens cut off", ["--data", "cut.bin", "--steps", "1"], [1], ["cut.bin", "9999 tokens"]),
+    ("tokens of no format", ["--data", "odd.bin", "--steps", "1"], [1], ["odd.bin", "llm.c"]),
+    ("portable without a seed", ["--data", "portable:", "--steps", "1"], [1], ["portable:SEED"]),
+    ("weights that are none", DATA + ["--init", "short.txt"], [1], ["short.txt", "safetensors"]),
+    ("weights of another model", DATA + ["--init", "other.safetensors"], [1], ["other.safetensors", "expected a tensor"]),
+    ("resume from nowhere", DATA + ["--resume", "none"], [1], ["none"]),
+    ("resume from an empty folder", DATA + ["--resume", "folder"], [1], ["folder", "no checkpoint"]),
+    ("resume from a foreign state", DATA + ["--resume", "foreign"], [1], ["state.json"]),
+    ("checkpoints below a file", DATA + ["--checkpoint", "short.txt/x"], [1], ["short.txt/x"]),
+    ("checkpoints never", DATA + ["--checkpoint", "x", "--checkpoint-every", "0"], [2], ["--checkpoint-every"]),
+    ("links of no level", DATA + ["--emulate-links", "smoke=1GB/s"], [1], ["nvlink", "smoke"]),
+    ("links without a figure", DATA + ["--emulate-links", "nvlink"], [1], ["LEVEL=BANDWIDTH,LATENCY"]),
+    ("links of no bandwidth", DATA + ["--emulate-links", "nvlink=fast"], [1], ["nvlink", "fast"]),
+]
+
+
+def check_trainings(narrows, folder, wanted, report):
+    tensor = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    files = {"small.json": json.dumps(SMALL).encode(), "short.txt": b"short", "cut.bin": LLMC, "odd.bin": b"odd" * 700,
+             "other.safetensors": len(tensor).to_bytes(8, "little") + tensor + bytes(4), "foreign/state.json": b"{}"}
+    os.mkdir(os.path.join(folder, "foreign"))
+    for name, content in files.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    arguments = ["plan", "--model", "small.json", "--cluster", "h100:1", "--seq", "16", "--global-batch", "1", "--fix",
+                 "precision=f32", "--software", "narrows", "--out", "small-plan.json"]
+    done = run(narrows, arguments, folder)
+    report.add("a small plan", arguments, done, [] if done.returncode == 0 else [f"expected exit 0, found {done.returncode}"])
+    for name, words, codes, holds in TRAININGS:
+        if wanted in name and done.returncode == 0:
+            arguments = ["train", "small-plan.json", "--quiet"] + words
+            answer = run(narrows, arguments, folder)
+            report.add(name, arguments, answer, complaints(answer, codes, holds))
+
+
 def check_outputs(narrows, folder, wanted, report):
     """Output that cannot be written is an error, not a success with half an answer."""
     if wanted in "stdout is full" and os.path.exists("/dev/full"):
@@ -284,7 +370,7 @@ def main():
         for name, content in FILES.items():
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(content)
-        for check in (check_cases, check_infeasible, check_plans, check_outputs):
+        for check in (check_cases, check_infeasible, check_plans, check_trainings, check_outputs):
             check(narrows, folder, wanted, report)
     print(f"{report.cases - report.failed} of {report.cases} bad inputs were answered as docs/cli.md says")
     return 1 if report.failed or not report.cases else 0

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <sstream>
 
 #include "cli/program.h"
 
@@ -66,6 +67,44 @@ TEST_CASE("validate: V3, Llama 3.1 405B and Megatron's 175B and 1T are within 15
                           "megatron21-table2-ptd-174.6b-1536g", "megatron21-table1-1008.0b"});
   check("korthikanti-2022", {"korthikanti-175b-full", "korthikanti-175b-selseq",
                              "korthikanti-1t-full", "korthikanti-1t-selseq"});
+}
+
+TEST_CASE("validate: --calibrate scores the rest, and every forecast has its interval") {
+  const Json root =
+      json_of(narrows_with(validate({"--group", "zero-bubble", "--calibrate", "3", "--json"})));
+  int calibration = 0;
+  for (const Json& run : root.find("runs")->items()) {
+    calibration += run.find("calibration")->boolean() ? 1 : 0;
+    const double step = run.find("predicted_step_seconds")->number();
+    CHECK(run.find("step_seconds_low")->number() < step);
+    CHECK(run.find("step_seconds_high")->number() > step);
+  }
+  CHECK(calibration == 3);
+  CHECK(root.find("summary")->find("n")->integer() == 45);
+  CHECK(narrows_with(validate({"--calibrate", "0"})).code == 2);
+  CHECK(narrows_with(validate({"--calibrate", "three"})).code == 2);
+}
+
+TEST_CASE("calibrate: steps in, a profile out that plan and simulate take") {
+  const Scratch steps("steps.jsonl"), out("software.json");
+  std::istringstream all(*read_file(std::string(NARROWS_SOURCE_DIR) + "/validation/runs.jsonl"));
+  std::string text;
+  for (std::string line; std::getline(all, line);) {
+    if (line.find("\"id\":\"llama3-405b-") != std::string::npos) text += line + "\n";
+  }
+  REQUIRE(write_file(steps.path, text).has_value());
+  const Json done = json_of(narrows_with({"calibrate", steps.path, "--out", out.path, "--json"}));
+  CHECK(done.find("rows")->integer() == 3);
+  CHECK(done.find("median_abs_error_after")->number() <=
+        done.find("median_abs_error_before")->number());
+  CHECK(narrows_with({"plan", "--model", "llama-3.1-8b", "--cluster", "h100:8", "--software",
+                      out.path, "--fix", "tp=1,pp=1,zero=2"})
+            .code == 0);
+  CHECK(narrows_with({"calibrate", steps.path}).code == 2);
+  CHECK(narrows_with({"calibrate", "--out", out.path}).code == 2);
+  CHECK(narrows_with({"calibrate", "no/such.jsonl", "--out", out.path}).code == 1);
+  CHECK(narrows_with({"calibrate", steps.path, "--out", out.path, "--software", "no-such"}).code ==
+        1);
 }
 
 }  // namespace narrows

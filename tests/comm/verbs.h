@@ -3,9 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "base/random.h"
@@ -41,7 +40,8 @@ inline std::int64_t amount(int from, int to) {
 }
 
 inline Status differ(const char* what, int rank) {
-  return invalid(fmt::format("{}: rank {} has other values than brute force", what, rank));
+  return invalid(std::string(what) + ": rank " + std::to_string(rank) +
+                 " has other values than brute force");
 }
 
 inline Status check_all_reduce(Communicator& comm, std::int64_t count) {

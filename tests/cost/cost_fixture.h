@@ -51,7 +51,7 @@ struct Pricing {
         cluster(std::move(c)),
         software(std::move(s)),
         routing(r),
-        kernels(shared_tables(), cluster.chip, software.kernel_generation),
+        kernels(shared_tables(), cluster.chip, software),
         counts(routed_groups(model)),
         blocks(model, cluster, software, routing, kernels, counts),
         items(blocks) {}

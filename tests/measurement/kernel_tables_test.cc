@@ -92,5 +92,57 @@ TEST_CASE("kernel tables: the published ones are whole and physical") {
   }
 }
 
+TEST_CASE("kernel tables: a user's own rows replace the published ones of their kind, no others") {
+  const Result<KernelTables> published = KernelTables::published();
+  REQUIRE(published.has_value());
+  Chip chip;
+  chip.name = "h800-sxm5";
+  Measurement own;
+  own.chip = chip.name;
+  own.source = "store";
+  own.recipe = Recipe::Fp8Block;
+  own.matmul = {exactly(4096), 2112, 7168, 1};
+  own.time = 99 * us;
+  const Result<KernelTables> tables = published->preferring({own}, chip);
+  REQUIRE(tables.has_value());
+  const auto replaced = [&](const Measurement& row) {
+    return row.chip == own.chip && row.recipe == own.recipe && row.direction == own.direction &&
+           row.matmul.groups == 1 && !row.grid;
+  };
+  std::size_t kept = 0;
+  for (const Measurement& row : published->rows(KernelFamily::Matmul)) kept += !replaced(row);
+  CHECK(kept < published->rows(KernelFamily::Matmul).size());
+  CHECK(tables->rows(KernelFamily::Matmul).size() == kept + 1);
+  CHECK(tables->rows(KernelFamily::Attention).size() ==
+        published->rows(KernelFamily::Attention).size());
+  CHECK(tables->rows(KernelFamily::Matmul, "h100-sxm5").size() ==
+        published->rows(KernelFamily::Matmul, "h100-sxm5").size());
+  for (const Measurement& row : tables->rows(KernelFamily::Matmul)) {
+    if (replaced(row)) CHECK(row.source == "store");
+  }
+}
+
+TEST_CASE("kernel tables: rows of a chip that nobody measured bring its rated figures along") {
+  const Result<KernelTables> tables = KernelTables::read({{"chips.csv", kChips}});
+  REQUIRE(tables.has_value());
+  Chip chip;
+  chip.name = "mine";
+  chip.architecture = "hopper";
+  chip.peak["bf16"].value = 100 * TFLOP / sec;
+  chip.memory_bandwidth.value = 1 * TB / sec;
+  Measurement own;
+  own.chip = "mine";
+  own.time = 1 * us;
+  CHECK(tables->preferring({own}, chip).error().code == ErrorCode::Unsupported);
+  chip.multiprocessors = Figure<double>{64, "", "", ""};
+  const Result<KernelTables> with = tables->preferring({own}, chip);
+  REQUIRE(with.has_value());
+  REQUIRE(with->chip("mine") != nullptr);
+  CHECK(with->chip("mine")->bf16 == 100 * TFLOP / sec);
+  CHECK(with->chip("mine")->multiprocessors == 64);
+  own.chip = "another";
+  CHECK(!tables->preferring({own}, chip).has_value());
+}
+
 }  // namespace
 }  // namespace narrows

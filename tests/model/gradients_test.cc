@@ -24,6 +24,8 @@ class Replay {
   std::vector<std::string> missing() {
     std::set<TensorId> now(graph_.kept_for_input.begin(), graph_.kept_for_input.end());
     now.insert(graph_.kept_for_weight.begin(), graph_.kept_for_weight.end());
+    // The second half of a layer may start from what the first half makes again.
+    if (graph_.second_half && !graph_.recompute.empty()) now.insert(graph_.input);
     for (const Op& op : graph_.recompute) {
       for (const TensorId id : op.inputs) require(now, id, "recompute of " + op.name);
       now.insert(op.outputs.begin(), op.outputs.end());
@@ -66,7 +68,7 @@ std::vector<Fusions> stacks() {
   dispatch.quantised_dispatch = true;
   Fusions keeps;
   keeps.quantised_activations = true;
-  return {plain, none, narrow_fusions(), dispatch, keeps};
+  return {plain, none, narrow_fusions(), dispatch, keeps, eager_fusions()};
 }
 
 // Blocks of several models under several shardings, recipes and stacks.

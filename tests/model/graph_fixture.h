@@ -25,6 +25,14 @@ inline Fusions narrow_fusions() {
   return fusions;
 }
 
+// What torchtitan does without a compiler: one kernel an operation, recomputation op by op.
+inline Fusions eager_fusions() {
+  Fusions fusions;
+  fusions.norm = fusions.rope = fusions.norm_residual = fusions.projections = false;
+  fusions.selective_by_op = fusions.recompute_stops_early = true;
+  return fusions;
+}
+
 inline Graph differentiated(const BlockKey& key, const ModelSpec& model, Recompute recompute,
                             const RoutedLoad& load = {}) {
   Graph graph = build_block(key, model, load);

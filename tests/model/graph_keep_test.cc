@@ -56,6 +56,29 @@ TEST_CASE("activations: a GPT layer keeps korthikanti2022's sbh(34 + 5as/h)") {
         Approx(gpt.h * (34 + 5 * gpt.a * gpt.s / gpt.h)).epsilon(1e-12));
 }
 
+TEST_CASE("activations: op by op, a Llama layer keeps its input, q, v, attention, gate and down") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const double h = 4096, kv = 1024, ffn = 14336, heads = 32;
+  CHECK(kept_per_token(model, {BlockKind::Attention, BlockKind::DenseFfn},
+                       {BlockKind::Attention, {.sequence = 8192}, Recipe::Bf16, eager_fusions()},
+                       Recompute::Selective) ==
+        Approx(2 * (h + h + kv + h + ffn + h) + 4 * heads).epsilon(1e-12));
+}
+
+TEST_CASE("activations: op by op, every second matmul of a layer runs again, attention does not") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  std::vector<std::string> again;
+  for (const BlockKind kind : {BlockKind::Attention, BlockKind::DenseFfn}) {
+    const Graph graph = differentiated({kind, {.sequence = 8192}, Recipe::Bf16, eager_fusions()},
+                                       model, Recompute::Selective);
+    for (const Op& op : graph.recompute) {
+      CHECK(op.kind != OpKind::Attention);
+      if (op.kind == OpKind::Matmul) again.push_back(op.name);
+    }
+  }
+  CHECK(again == std::vector<std::string>{"k", "o_proj", "ffn up"});
+}
+
 TEST_CASE("activations: tensor parallelism leaves sbh(10 + 24/t + 5as/ht)") {
   const Gpt gpt;
   for (const int t : {2, 8}) {

@@ -28,7 +28,7 @@ struct Problem {
         software(std::move(s)),
         training(t),
         pins(p),
-        kernels(shared_tables(), cluster.chip, software.kernel_generation) {}
+        kernels(shared_tables(), cluster.chip, software) {}
   Problem(const Problem&) = delete;
   Problem& operator=(const Problem&) = delete;
 

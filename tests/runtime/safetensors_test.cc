@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
+#include "base/random.h"
 #include "runtime/byte_file.h"
 #include "runtime/scratch_folder.h"
 #include "runtime/tensor_part.h"
@@ -92,6 +93,29 @@ TEST_CASE("safetensors: what is no such file is refused in one sentence") {
   CHECK(said(file_of(
             R"({"w":{"dtype":"F32","shape":[99999999999,99999999999],"data_offsets":[0,4]}})",
             "1234")) == "w: its bytes are not those of its shape");
+}
+
+TEST_CASE("safetensors: a file with any bytes changed is read or refused, never trusted") {
+  const ScratchFolder folder;
+  SafetensorsHeader header;
+  header.tensors = {{"a", TensorType::Bf16, {2, 3}, 0}, {"b", TensorType::F32, {5}, 0}};
+  const std::string good = write_header(header) + std::string(32, 'x');
+  Random random(7);
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string bad = good;
+    for (std::uint64_t n = random.below(4); n < 4; ++n) {
+      bad[random.below(bad.size())] = static_cast<char>(random.below(256));
+    }
+    const Result<SafetensorsHeader> found = read_header(folder.write("x", bad));
+    refused += found ? 0 : 1;
+    if (!found) continue;
+    for (const TensorInfo& tensor : found->tensors) {
+      CHECK(tensor.begin >= 10);
+      CHECK(tensor.begin + bytes_of(tensor) <= std::ssize(bad));
+    }
+  }
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("tensor part: a range of memory is at most three rectangles, which cover it") {

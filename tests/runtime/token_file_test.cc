@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/random.h"
 #include "runtime/portable.h"
 #include "runtime/scratch_folder.h"
 
@@ -92,6 +93,7 @@ TEST_CASE("data: portable:SEED is the portable stream of step and row") {
   fill(PortableRow{11, 2, 1, 256}, expected);
   CHECK(sample(source, 2, 1) == expected);
   CHECK(source.samples() == 0);
+  CHECK(TokenSource::open(options_of("portable:0")));
 }
 
 TEST_CASE("data: a text file is its bytes") {
@@ -178,6 +180,30 @@ TEST_CASE("data: a file that contradicts itself is refused in one sentence") {
   CHECK(refusal(options_of(folder.path())) == folder.path() + ": expected a file, found a folder");
   CHECK(refusal(options_of("portable:x")) ==
         "expected portable:SEED with a whole number, found \"portable:x\"");
+}
+
+TEST_CASE("data: an index with any bytes changed is read or refused, never trusted") {
+  const ScratchFolder folder;
+  const std::string good = megatron({7, 0, 33, 50});
+  const std::string path = folder.write("c.bin", numbers16(90));
+  Random random(11);
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string bad = good;
+    for (std::uint64_t n = random.below(3); n < 3; ++n) {
+      bad[random.below(bad.size())] = static_cast<char>(random.below(256));
+    }
+    folder.write("c.idx", bad);
+    const Result<TokenSource> source = TokenSource::open(options_of(path));
+    refused += source ? 0 : 1;
+    // What was accepted can be read, or says why a token cannot be.
+    std::vector<std::int32_t> tokens(5);
+    for (std::int64_t n = 0; source && n < source->samples(); ++n) {
+      const Status read = source->read(n, 0, tokens);
+      CHECK((read || !read.error().message.empty()));
+    }
+  }
+  CHECK(refused > 500);
 }
 
 TEST_CASE("data: a token outside of the vocabulary is refused with its place") {

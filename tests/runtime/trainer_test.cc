@@ -1,0 +1,113 @@
+// What a trainer measures and refuses, and training in bf16.
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+
+#include "runtime/small_plans.h"
+#include "schedule/library.h"
+#include "schedule/text.h"
+
+namespace narrows {
+namespace {
+
+Strategy one_rank(Recipe precision) {
+  Strategy s;
+  s.precision = precision;
+  s.micro_batch = 2;
+  s.micro_batches = 2;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("trainer: bf16 multiplies what f32 does, to two digits") {
+  const testing::Trained wide =
+      testing::train(testing::small_plan(testing::small_gqa(), one_rank(Recipe::F32), 16, 4));
+  const testing::Trained narrow =
+      testing::train(testing::small_plan(testing::small_gqa(), one_rank(Recipe::Bf16), 16, 4));
+  REQUIRE(narrow.error == "");
+  CHECK(narrow.loss[0] == Approx(wide.loss[0]).epsilon(1e-3));
+  CHECK(narrow.loss[0] != wide.loss[0]);
+  const testing::Difference worst = testing::difference(narrow, wide);
+  INFO(worst.tensor);
+  CHECK(worst.relative < 0.03);
+}
+
+TEST_CASE("trainer: bf16 layouts agree with one rank to the rounding of their operands") {
+  const testing::Trained alone =
+      testing::train(testing::small_plan(testing::small_gqa(), one_rank(Recipe::Bf16), 16, 4));
+  Strategy s = one_rank(Recipe::Bf16);
+  s.tp = 2;
+  s.pp = 2;
+  const testing::Trained mine = testing::train(testing::small_plan(testing::small_gqa(), s, 16, 4));
+  REQUIRE(mine.error == "");
+  CHECK(testing::difference(mine, alone).relative < 0.01);
+}
+
+TEST_CASE("trainer: two threads give the bytes of one") {
+  const Plan plan = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
+  const testing::Trained one = testing::train(plan, {.steps = 2});
+  const testing::Trained two = testing::train(plan, {.steps = 2, .threads = 2});
+  CHECK(one.loss == two.loss);
+  CHECK(one.grad_norm == two.grad_norm);
+  CHECK(testing::difference(one, two).relative == 0);
+}
+
+TEST_CASE("trainer: the timeline has every instruction of the schedule, in order") {
+  Strategy s = one_rank(Recipe::F32);
+  const Plan plan = testing::small_plan(testing::small_mla(), s, 16, 4);
+  const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+  const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, {}, *backend, nullptr);
+  REQUIRE(trainer);
+  Timeline timeline;
+  (*trainer)->executor().record(&timeline);
+  const ReadTokens read = [](std::int64_t, std::int64_t, std::span<std::int32_t> tokens) {
+    std::fill(tokens.begin(), tokens.end(), 7);
+    return Status();
+  };
+  REQUIRE((*trainer)->compute_gradients(0, read));
+  const Result<Schedule> schedule = make_schedule(ScheduleKind::OneFOneB, 1, 1, 2);
+  REQUIRE(schedule);
+  const Program& program = schedule->programs.front();
+  REQUIRE(timeline.spans.size() == program.size());
+  for (std::size_t i = 0; i < program.size(); ++i) {
+    CHECK(timeline.spans[i].name == to_text(program[i]));
+    CHECK(timeline.spans[i].start < timeline.spans[i].end);
+    if (i > 0) CHECK(timeline.spans[i].start >= timeline.spans[i - 1].end);
+  }
+  // After the last backward nothing is kept.
+  CHECK(timeline.memory.back().bytes == Bytes());
+  CHECK(timeline.memory.front().bytes > Bytes());
+}
+
+TEST_CASE("trainer: what it cannot train is refused by name") {
+  const auto refusal = [](const Plan& plan) {
+    const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+    const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, {}, *backend, nullptr);
+    REQUIRE(!trainer);
+    CHECK(trainer.error().code == ErrorCode::Unsupported);
+    return trainer.error().message;
+  };
+  ModelSpec model = testing::small_mla();
+  model.mtp_layers = 1;
+  CHECK(refusal(testing::small_plan(model, one_rank(Recipe::F32), 16, 4)) ==
+        "small-mla: the runtime does not train multi-token prediction yet");
+  CHECK(refusal(testing::small_plan(testing::small_mla(), one_rank(Recipe::Fp8Block), 16, 4)) ==
+        "precision=fp8-block: expected f32 or bf16, the recipes that the runtime multiplies in");
+  Plan ring = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
+  ring.strategy.cp = 2;
+  ring.comm.cp = "all-to-all";
+  CHECK(refusal(ring) ==
+        "cp by all-to-all: expected all-gather, by which the runtime exchanges keys "
+        "and values");
+}
+
+TEST_CASE("optimizer: warm-up rises in steps, cosine ends at a tenth") {
+  const OptimizerOptions options{
+      .learning_rate = 1, .warmup = 4, .schedule = RateSchedule::Cosine, .steps = 14};
+  CHECK(learning_rate(options, 0) == 0.25);
+  CHECK(learning_rate(options, 3) == 1);
+  CHECK(learning_rate(options, 9) == Approx(0.55));
+  CHECK(learning_rate(options, 14) == Approx(0.1));
+}
+
+}  // namespace narrows
