@@ -228,6 +228,13 @@ Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const
   return count * software_.host_op;
 }
 
+// The head multiplies in 16 bits and takes its input so.
+bool BlockPricer::gathers_quantised(const CollectiveShape& what, const Key& key) const {
+  return software_.quantised_gather && is_quantised(key.layout.recipe) &&
+         key.kind != BlockKind::Head && what.axis == Axis::Tp &&
+         what.what == CollectiveKind::AllGather;
+}
+
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                                 ExchangeCost& exchange) const {
   const BlockLayout& layout = key.layout;
@@ -264,7 +271,12 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
       }
       continue;
     }
-    const Seconds time = collective_time(op.collective, span_on(layout, axis), cluster_).time;
+    CollectiveShape what = op.collective;
+    if (gathers_quantised(what, key)) {
+      what.bytes *=
+          size_of(operand_dtype(layout.recipe)) / size_of(activation_dtype(layout.recipe));
+    }
+    const Seconds time = collective_time(what, span_on(layout, axis), cluster_).time;
     if (axis == Axis::Cp && op.collective.what == CollectiveKind::SendRecv) {
       ring += (layout.sharding.cp - 1) * time;
       continue;

@@ -74,6 +74,7 @@ struct SoftwareProfile {
   bool resident_quantised_weights =
       false;  // fp8 recipes keep the fp8 weights only, quantised once a step
   bool quantised_activations = false;  // fp8 recipes keep linear inputs in fp8 for backward
+  bool quantised_gather = false;  // sequence parallelism gathers the quantised inputs of linears
   bool quantised_dispatch =
       false;  // fp8 recipes send fp8 tokens to the experts (combine stays bf16)
 

@@ -32,6 +32,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("moment_dtype", p.moment_dtype);
   visit("resident_quantised_weights", p.resident_quantised_weights);
   visit("quantised_activations", p.quantised_activations);
+  visit("quantised_gather", p.quantised_gather);
   visit("quantised_dispatch", p.quantised_dispatch);
 
   visit("fused_norm_residual", p.fused_norm_residual);
