@@ -16,7 +16,8 @@ namespace {
 
 constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
                                   "calibrate", "import",   "list",    "show"};
-constexpr const char* kNotBuilt[] = {"profile", "train", "tune", "sweep", "recipe", "report", "export"};
+constexpr const char* kNotBuilt[] = {"profile", "train",  "tune",  "sweep",
+                                     "recipe",  "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {

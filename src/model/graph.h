@@ -30,8 +30,9 @@ struct Op {
   OpKind kind = OpKind::Elementwise;
   std::string name;
   Direction direction = Direction::Forward;
-  bool recomputed = false;          // a forward op that runs again in backward
-  int forward = -1;  // of a gradient or recomputed op: the forward op's index; -1 = a pass beside one
+  bool recomputed = false;  // a forward op that runs again in backward
+  int forward =
+      -1;  // of a gradient or recomputed op: the forward op's index; -1 = a pass beside one
   Recipe precision = Recipe::Bf16;  // in which format a matmul multiplies
   MatmulShape matmul;               // as in forward, whatever the direction
   AttentionShape attention;
