@@ -38,6 +38,18 @@ ValidatedRun validated_row(const RunRow& row, const RowPrediction& predicted,
   return validated(*row.run, prediction);
 }
 
+ValidationReport report_with_order(const RunSet& set, std::vector<ValidatedRun> validated) {
+  std::vector<const Run*> runs;
+  std::vector<double> steps;
+  for (std::size_t i = 0; i < validated.size(); ++i) {
+    runs.push_back(set.rows()[i].run);
+    steps.push_back(validated[i].predicted ? *validated[i].predicted / sec : 0);
+  }
+  ValidationReport report = report_of(std::move(validated));
+  report.ordering = ordering_of(runs, steps);
+  return report;
+}
+
 ValidationReport report_of_rows(const RunSet& set, const std::vector<RowPrediction>& predictions,
                                 const std::vector<double>& measured, const Spreads& spreads) {
   std::vector<ValidatedRun> runs;
@@ -47,7 +59,7 @@ ValidationReport report_of_rows(const RunSet& set, const std::vector<RowPredicti
     run.measured = measured[i] * sec;
     if (run.predicted) run.error = *run.predicted / run.measured - 1;
   }
-  return report_of(std::move(runs));
+  return report_with_order(set, std::move(runs));
 }
 
 // Left out, with intervals that were made without the row's group.
@@ -60,27 +72,13 @@ ValidationReport report_left_out(const RunSet& set, const std::vector<RowPredict
     if (spreads.count(group) == 0) spreads[group] = spreads_of(set, left_out, group);
     runs.push_back(validated_row(row, left_out[i], spreads[group]));
   }
-  return report_of(std::move(runs));
+  return report_with_order(set, std::move(runs));
 }
 
 ValidationReport report_of_lookup(const RunSet& set, bool leave_out) {
   std::vector<RowPrediction> predictions;
   for (const double step : lookup_steps(set, leave_out)) predictions.push_back({step, 0});
   return report_of_rows(set, predictions, measured_of(set), {});
-}
-
-std::vector<double> steps_of(const std::vector<RowPrediction>& predictions) {
-  std::vector<double> steps;
-  for (const RowPrediction& p : predictions) steps.push_back(p.step);
-  return steps;
-}
-
-Json to_json(const Ordering& ordering) {
-  Json json = Json::object();
-  json.set("jobs", ordering.jobs);
-  json.set("pairs", ordering.pairs);
-  json.set("right", ordering.right);
-  return json;
 }
 
 Json to_json(const ForecastSpread& spread) {
@@ -141,11 +139,9 @@ Result<Account> account_of(const std::vector<Run>& runs, const RunInputs& inputs
   account.lookup_in_sample = report_of_lookup(set, false);
   account.lookup_left_out = report_of_lookup(set, true);
   const std::vector<double> exchanged = shuffled(set, kShuffle);
-  const LeaveOut nonsense = leave_one_group_out(set, exchanged);
+  const LeaveOut nonsense = leave_one_group_out(set, exchanged, figures_of(account.fitted.fits));
   account.shuffled = report_of_rows(set, nonsense.left_out, exchanged, {});
   account.shuffled_against_true = report_of_rows(set, nonsense.left_out, measured, {});
-  account.ordering = ordering_of(set, steps_of(account.fitted.in_sample));
-  account.ordering_left_out = ordering_of(set, steps_of(account.fitted.left_out));
   RunInputs fitted = inputs;
   fitted.overrides.push_back(fitted_as(overlay_of(account)));
   account.calibrated = TRY(validate_calibrated(runs, fitted, kCalibrationRuns));
@@ -183,8 +179,6 @@ Json to_json(const Account& account) {
   json.set("lookup_left_out", summary_json(account.lookup_left_out));
   json.set("shuffled", summary_json(account.shuffled));
   json.set("shuffled_against_true", summary_json(account.shuffled_against_true));
-  json.set("ordering", to_json(account.ordering));
-  json.set("ordering_left_out", to_json(account.ordering_left_out));
   return rounded(json);
 }
 

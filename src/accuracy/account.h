@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "accuracy/leave_out.h"
-#include "accuracy/ordering.h"
 #include "accuracy/validation_report.h"
 
 namespace narrows {
@@ -29,8 +28,6 @@ struct Account {
   ValidationReport shuffled_against_true;
   // Profiles as fitted, and then again to three runs of each (group, chip): the others.
   ValidationReport calibrated;
-  Ordering ordering;           // in sample
-  Ordering ordering_left_out;  // of predictions of groups left out
 };
 
 // Whatever was fitted before is not looked at.

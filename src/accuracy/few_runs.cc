@@ -25,8 +25,8 @@ std::map<std::string, double> loosened() {
 }
 
 // One standard deviation of the prior as a share of a figure's range, and of a measured step.
-constexpr double kLooseness = 0.15;
-constexpr double kNoise = 0.02;
+constexpr double kLooseness = 0.1;
+constexpr double kNoise = 0.05;
 
 struct Learnt {
   Figures figures;
@@ -171,7 +171,9 @@ Result<ValidationReport> validate_calibrated(const std::vector<Run>& runs, const
     scored.back().calibration = learnt_from.count(i) > 0;
   }
   const std::size_t count_scored = scored.size();
+  const Ordering ordering = ordering_of(chosen, scored);
   ValidationReport report = report_of(std::move(scored));
+  report.ordering = ordering;
   report.not_scored = static_cast<int>(chosen.size() - count_scored);
   return report;
 }

@@ -56,7 +56,8 @@ struct Cell {
 
 }  // namespace
 
-LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured) {
+LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured,
+                             const Figures& start) {
   LeaveOut out;
   std::vector<std::size_t> all(set.rows().size());
   std::map<std::string, std::vector<std::size_t>> groups;
@@ -65,7 +66,7 @@ LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured) {
     groups[set.rows()[i].run->group].push_back(i);
   }
   for (const std::string& family : set.families())
-    out.fits.push_back(fit_family(set, {family, "", measured, {}}));
+    out.fits.push_back(fit_family(set, {family, "", measured, start}));
   for (const FamilyFit& fit : out.fits) note_range(fit, out);
   out.in_sample = set.predict(all, figures_of(out.fits));
   out.left_out.resize(all.size());

@@ -20,8 +20,10 @@ struct LeaveOut {
   std::map<FigureName, std::pair<double, double>> ranges;  // least and most without one group
 };
 
-// `measured`: seconds of every row (those of the runs, or shuffled ones).
-LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured);
+// `measured`: seconds of every row (those of the runs, or shuffled ones). `start`: where constants
+// begin, which is faster; else a full fit from the priors comes first.
+LeaveOut leave_one_group_out(RunSet& set, const std::vector<double>& measured,
+                             const Figures& start = {});
 
 // The measured times, exchanged at random among the rows of each family.
 std::vector<double> shuffled(const RunSet& set, std::uint64_t seed);

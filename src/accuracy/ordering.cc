@@ -19,10 +19,10 @@ std::string job_key(const Run& run) {
 }
 
 // Layouts as the records print them; a repeated run is no second layout.
-std::size_t layouts_of(const RunSet& set, const std::vector<std::size_t>& rows) {
+std::size_t layouts_of(const std::vector<const Run*>& runs, const std::vector<std::size_t>& rows) {
   std::vector<RunLayout> seen;
   for (const std::size_t row : rows) {
-    const RunLayout& layout = set.rows()[row].run->layout;
+    const RunLayout& layout = runs[row]->layout;
     if (std::find(seen.begin(), seen.end(), layout) == seen.end()) seen.push_back(layout);
   }
   return seen.size();
@@ -30,18 +30,18 @@ std::size_t layouts_of(const RunSet& set, const std::vector<std::size_t>& rows) 
 
 }  // namespace
 
-Ordering ordering_of(const RunSet& set, const std::vector<double>& predicted) {
+Ordering ordering_of(const std::vector<const Run*>& runs, const std::vector<double>& predicted) {
   std::map<std::string, std::vector<std::size_t>> jobs;
   for (std::size_t i = 0; i < predicted.size(); ++i) {
-    if (predicted[i] > 0) jobs[job_key(*set.rows()[i].run)].push_back(i);
+    if (predicted[i] > 0) jobs[job_key(*runs[i])].push_back(i);
   }
   Ordering ordering;
   for (const auto& [key, rows] : jobs) {
-    if (layouts_of(set, rows) < kLayouts) continue;
+    if (layouts_of(runs, rows) < kLayouts) continue;
     ++ordering.jobs;
     for (std::size_t a = 0; a < rows.size(); ++a) {
       for (std::size_t b = a + 1; b < rows.size(); ++b) {
-        const Run &one = *set.rows()[rows[a]].run, &other = *set.rows()[rows[b]].run;
+        const Run &one = *runs[rows[a]], &other = *runs[rows[b]];
         const double ratio = *one.step / *other.step;
         if (one.layout == other.layout) continue;
         if (std::max(ratio, 1 / ratio) <= 1 + kApart) continue;

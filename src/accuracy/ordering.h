@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "accuracy/run_set.h"
+#include "accuracy/run.h"
 
 namespace narrows {
 
@@ -15,7 +15,7 @@ struct Ordering {
   int right = 0;  // pairs that the predictions put in the measured order
 };
 
-// `predicted`: seconds of every row of the set; rows at 0 do not count.
-Ordering ordering_of(const RunSet& set, const std::vector<double>& predicted);
+// `predicted`: seconds of every run; runs at 0 do not count.
+Ordering ordering_of(const std::vector<const Run*>& runs, const std::vector<double>& predicted);
 
 }  // namespace narrows

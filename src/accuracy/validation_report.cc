@@ -152,6 +152,22 @@ std::map<std::string, MemorySummary> memory_of(const std::vector<ValidatedRun>& 
 
 }  // namespace
 
+Ordering ordering_of(const std::vector<Run>& runs, const std::vector<ValidatedRun>& validated) {
+  std::map<std::string, double> steps;
+  for (const ValidatedRun& run : validated) {
+    if (run.predicted && !run.calibration) steps[run.id] = *run.predicted / sec;
+  }
+  std::vector<const Run*> ordered;
+  std::vector<double> predicted;
+  for (const Run& run : runs) {
+    const auto found = steps.find(run.id);
+    if (found == steps.end() || !is_scored(run)) continue;
+    ordered.push_back(&run);
+    predicted.push_back(found->second);
+  }
+  return ordering_of(ordered, predicted);
+}
+
 ValidationReport report_of(std::vector<ValidatedRun> runs) {
   ValidationReport report;
   std::map<std::string, std::map<std::string, std::vector<ValidatedRun>>> parts;
@@ -193,7 +209,9 @@ Result<ValidationReport> validate_runs(const std::vector<Run>& runs, RunPredicto
     }
   }
   if (!known) return not_found(fmt::format("{}: expected the group of a run", group));
+  const Ordering ordering = ordering_of(runs, scored);
   ValidationReport report = report_of(std::move(scored));
+  report.ordering = ordering;
   report.not_scored = not_scored;
   return report;
 }
@@ -205,6 +223,11 @@ Json to_json(const ValidationReport& report) {
   summary.set("not_scored", report.not_scored);
   summary.set("median_of_group_medians", report.median_of_groups);
   summary.set("mean_of_group_coverages", report.coverage_of_groups);
+  Json ordering = Json::object();
+  ordering.set("jobs", report.ordering.jobs);
+  ordering.set("pairs", report.ordering.pairs);
+  ordering.set("right", report.ordering.right);
+  summary.set("ordering", std::move(ordering));
   summary.set("by_group", to_json(report.by_group));
   for (const auto& [facet, summaries] : report.by_facet)
     summary.set("by_" + facet, to_json(summaries));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "accuracy/ordering.h"
 #include "accuracy/predict_run.h"
 #include "base/json.h"
 
@@ -59,6 +60,7 @@ struct ValidationReport {
   // Of the groups' own figures; a group without a supported run has an error of 100 %.
   std::optional<double> median_of_groups;
   std::optional<double> coverage_of_groups;  // the mean
+  Ordering ordering;                         // of layouts inside jobs
 };
 
 // The summaries of runs.
@@ -76,6 +78,9 @@ std::string model_family(const std::string& name);
 
 // Of runs that may be unsupported; calibration runs do not count.
 ErrorSummary summary_of(const std::vector<ValidatedRun>& runs);
+
+// The order in which they put layouts; calibration runs do not count.
+Ordering ordering_of(const std::vector<Run>& runs, const std::vector<ValidatedRun>& validated);
 
 // The members of cli.md.
 Json to_json(const ValidationReport& report);

@@ -26,6 +26,8 @@ Result<int> list_command(const ListOptions& options, const CommonOptions& common
                          const Console& console);
 Result<int> show_command(const ShowOptions& options, const CommonOptions& common,
                          const Console& console);
+Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
+                          const Console& console);
 Result<int> version_command(const CommonOptions& common, const Console& console);
 
 }  // namespace narrows

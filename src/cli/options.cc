@@ -15,9 +15,8 @@ namespace narrows {
 namespace {
 
 constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
-                                  "calibrate", "import",   "list",    "show"};
-constexpr const char* kNotBuilt[] = {"profile", "train",  "tune",  "sweep",
-                                     "recipe",  "report", "export"};
+                                  "calibrate", "import",   "list",    "show", "train"};
+constexpr const char* kNotBuilt[] = {"profile", "tune", "sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -26,6 +25,7 @@ struct RawJob {
   std::vector<std::string> settings;
 };
 struct Raw {
+  RawTrain train;
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
@@ -137,6 +137,7 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_compare(app, raw);
   add_others(app, raw);
   add_import(app, raw);
+  add_train(app, raw.train);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -272,6 +273,7 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "simulate") return simulate_of(raw);
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
+  if (name == "train") return train_of(raw.train);
   if (name == "validate") return validate_of(raw);
   if (name == "calibrate") return calibrate_of(raw);
   if (name == "import") return import_of(raw);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cli/train_options.h"
 #include "plan/training.h"
 #include "planner/search.h"
 
@@ -127,9 +128,9 @@ struct Words {
 };
 struct VersionOptions {};
 
-using Command =
-    std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions, DiffOptions,
-                 ValidateOptions, CalibrateOptions, ImportOptions, ListOptions, ShowOptions>;
+using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
+                             DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
+                             ListOptions, ShowOptions, TrainOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -77,7 +77,8 @@ Status Request::wait() {
   return result_;
 }
 
-Communicator::Communicator(int rank, std::vector<int> members, Hierarchy nodes, Progress& progress)
+Communicator::Communicator(int rank, std::vector<int> members, Hierarchy nodes,
+                           CommProgress& progress)
     : rank_(rank), members_(std::move(members)), nodes_(std::move(nodes)), progress_(progress) {}
 
 Communicator::~Communicator() = default;
@@ -169,7 +170,7 @@ std::unique_ptr<Operation> Communicator::message(const char* what, const Step& s
 }
 
 Request Communicator::start_send(View data, int to, int tag) {
-  const Region all{Space::In, 0, data.count};
+  const Region all{CommSpace::In, 0, data.count};
   std::unique_ptr<Operation> made = message("send", {Step::Kind::Send, to, all, {}}, tag);
   made->in = data.data;
   made->element = data.element;
@@ -177,7 +178,7 @@ Request Communicator::start_send(View data, int to, int tag) {
 }
 
 Request Communicator::start_receive(Buffer data, int from, int tag) {
-  const Region all{Space::Out, 0, data.count};
+  const Region all{CommSpace::Out, 0, data.count};
   std::unique_ptr<Operation> made = message("receive", {Step::Kind::Receive, from, {}, all}, tag);
   made->out = data.data;
   made->element = data.element;

@@ -30,8 +30,8 @@
 
 namespace narrows {
 
-struct Operation;  // the state of a started verb (operation.h)
-class Progress;    // moves a rank's started verbs on (progress.h)
+struct Operation;    // the state of a started verb (operation.h)
+class CommProgress;  // moves a rank's started verbs on (progress.h)
 
 // A started verb. Default-constructed: one that is done. Destroying an unfinished one waits.
 class Request {
@@ -117,9 +117,9 @@ class Communicator {
     void* at = nullptr;
   };
 
-  Communicator(int rank, std::vector<int> members, Hierarchy nodes, Progress& progress);
+  Communicator(int rank, std::vector<int> members, Hierarchy nodes, CommProgress& progress);
 
-  // What a transport provides; called under the lock of the rank's Progress. `into` is where a
+  // What a transport provides; called under the lock of the rank's CommProgress. `into` is where a
   // receive may place its bytes.
   virtual Ticket post_send(int peer, std::uint64_t tag, const void* data, std::size_t bytes) = 0;
   virtual Ticket post_receive(int peer, std::uint64_t tag, void* into, std::size_t bytes) = 0;
@@ -136,7 +136,7 @@ class Communicator {
 
  private:
   friend struct Operation;
-  friend class Progress;
+  friend class CommProgress;
   friend class Request;
   std::unique_ptr<Operation> operation(const char* what, View in, Buffer out);
   std::unique_ptr<Operation> message(const char* what, const Step& step, int tag);
@@ -145,7 +145,7 @@ class Communicator {
   int rank_;
   std::vector<int> members_;
   Hierarchy nodes_;
-  Progress& progress_;  // borrows the rank's
+  CommProgress& progress_;  // borrows the rank's
   Algorithm algorithm_ = Algorithm::Direct;
   std::uint64_t sequence_ = 0;
   bool waits_ = false;  // the verb that is being started is waited for at once

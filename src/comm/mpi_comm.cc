@@ -64,7 +64,7 @@ struct MpiWorld::State {
   std::vector<std::int64_t> heard_ns;  // by rank
   std::optional<Error> failure;
   int first_to_fail = std::numeric_limits<int>::max();  // the lowest of those that found it
-  Progress progress;                                    // last: its thread uses what stands above
+  CommProgress progress;                                   // last: its thread uses what stands above
 };
 
 // A beat that finds no buffer is as good as one that is late: these are small and sent eagerly.

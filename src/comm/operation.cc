@@ -20,12 +20,12 @@ std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch
 void* Operation::at(const Region& region) const {
   const std::size_t offset = static_cast<std::size_t>(region.offset) * size_of(element);
   switch (region.space) {
-    case Space::In:
+    case CommSpace::In:
       // Programs write to In only where the verb's `in` is a Buffer.
       return const_cast<std::byte*>(static_cast<const std::byte*>(in)) + offset;
-    case Space::Out:
+    case CommSpace::Out:
       return static_cast<std::byte*>(out) + offset;
-    case Space::Scratch:
+    case CommSpace::Scratch:
       return const_cast<std::byte*>(scratch.data()) + offset;
   }
   return nullptr;

@@ -1,4 +1,5 @@
-// A started verb: a program (program.h) and how far it has come. Its rank's Progress moves it on.
+// A started verb: a program (program.h) and how far it has come. Its rank's CommProgress moves it
+// on.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,7 +24,7 @@ struct Operation {
   // did. For verbs whose second half depends on what the first brought.
   std::function<bool(Operation&)> then;
 
-  // Below: how far it is. Guarded by the Progress's lock.
+  // Below: how far it is. Guarded by the CommProgress's lock.
   std::vector<std::byte> scratch;
   std::size_t round = 0;  // index into program.rounds
   bool round_is_posted = false;

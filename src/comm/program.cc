@@ -43,7 +43,7 @@ bool is_ring(const Site& site) {
 // Every member gets all contributions and sums them in order of rank.
 CommProgram one_exchange_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
-  const Region data{Space::Out, 0, count};
+  const Region data{CommSpace::Out, 0, count};
   std::vector<Region> from;
   for (int i = 0; i < site.size; ++i) from.push_back(build.scratch(count));
   build.copy(data, from[static_cast<std::size_t>(site.rank)]);
@@ -60,7 +60,7 @@ CommProgram one_exchange_all_reduce(const Site& site, std::int64_t count) {
 
 CommProgram direct_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
-  const Pieces out = Pieces::equal(Space::Out, count, site.size);
+  const Pieces out = Pieces::equal(CommSpace::Out, count, site.size);
   for (int i = 1; i < site.size; ++i) build.send(after(site, i), out[after(site, i)]);
   for (int i = 1; i < site.size; ++i) build.reduce(after(site, i), out[site.rank]);
   build.end_round();
@@ -73,8 +73,8 @@ CommProgram direct_all_reduce(const Site& site, std::int64_t count) {
 
 CommProgram direct_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
-  const Pieces in(Space::In, counts);
-  const Region own{Space::Out, 0, in[site.rank].count};
+  const Pieces in(CommSpace::In, counts);
+  const Region own{CommSpace::Out, 0, in[site.rank].count};
   build.copy(in[site.rank], own);
   for (int i = 1; i < site.size; ++i) build.send(after(site, i), in[after(site, i)]);
   for (int i = 1; i < site.size; ++i) build.reduce(after(site, i), own);
@@ -83,8 +83,8 @@ CommProgram direct_reduce_scatter(const Site& site, std::span<const std::int64_t
 
 CommProgram direct_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
-  const Pieces out(Space::Out, counts);
-  const Region own{Space::In, 0, out[site.rank].count};
+  const Pieces out(CommSpace::Out, counts);
+  const Region own{CommSpace::In, 0, out[site.rank].count};
   build.copy(own, out[site.rank]);
   for (int i = 1; i < site.size; ++i) {
     build.send(after(site, i), own);
@@ -105,7 +105,7 @@ CommProgram direct_all_to_all(const Site& site, const Pieces& in, const Pieces& 
 
 CommProgram direct_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
-  const Region data{Space::Out, 0, count};
+  const Region data{CommSpace::Out, 0, count};
   if (site.rank != root) build.receive(root, data);
   for (int i = 1; site.rank == root && i < site.size; ++i) build.send(after(site, i), data);
   return build.finish();
@@ -173,8 +173,8 @@ CommProgram all_gather_program(const Site& site, std::span<const std::int64_t> c
 
 CommProgram all_to_all_program(const Site& site, std::span<const std::int64_t> sent,
                                std::span<const std::int64_t> received) {
-  const Pieces in(Space::In, sent);
-  const Pieces out(Space::Out, received);
+  const Pieces in(CommSpace::In, sent);
+  const Pieces out(CommSpace::Out, received);
   return is_ring(site) ? ring_all_to_all(site, in, out) : direct_all_to_all(site, in, out);
 }
 

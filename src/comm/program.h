@@ -30,9 +30,9 @@ std::string to_string(Algorithm algorithm);
 Result<Algorithm> algorithm_of(std::string_view name);
 
 // Where a step reads or writes: the caller's buffers, or memory of the verb itself.
-enum class Space { In, Out, Scratch };
+enum class CommSpace { In, Out, Scratch };
 struct Region {
-  Space space = Space::Out;
+  CommSpace space = CommSpace::Out;
   std::int64_t offset = 0;  // elements
   std::int64_t count = 0;
   friend bool operator==(const Region&, const Region&) = default;

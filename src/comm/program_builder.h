@@ -13,12 +13,12 @@ namespace narrows {
 // Where each of consecutive pieces begins.
 class Pieces {
  public:
-  Pieces(Space space, std::span<const std::int64_t> counts) : space_(space), starts_{0} {
+  Pieces(CommSpace space, std::span<const std::int64_t> counts) : space_(space), starts_{0} {
     for (const std::int64_t count : counts) starts_.push_back(starts_.back() + count);
   }
   // `count` elements in `parts` nearly equal pieces that begin at multiples of 16 elements, so that
   // two ranks do not write to one cache line.
-  static Pieces equal(Space space, std::int64_t count, int parts) {
+  static Pieces equal(CommSpace space, std::int64_t count, int parts) {
     std::vector<std::int64_t> counts;
     std::int64_t begin = 0;
     for (int i = 1; i <= parts; ++i) {
@@ -36,7 +36,7 @@ class Pieces {
   std::int64_t total() const { return starts_.back(); }
 
  private:
-  Space space_;
+  CommSpace space_;
   std::vector<std::int64_t> starts_;
 };
 
@@ -58,7 +58,7 @@ class ProgramBuilder {
   }
   Region scratch(std::int64_t count) {
     program_.scratch += count;
-    return {Space::Scratch, program_.scratch - count, count};
+    return {CommSpace::Scratch, program_.scratch - count, count};
   }
   CommProgram finish() {
     end_round();
@@ -79,7 +79,9 @@ class ProgramBuilder {
   CommProgram program_;
 };
 
-inline Region in_space(Region region, Space space) { return {space, region.offset, region.count}; }
+inline Region in_space(Region region, CommSpace space) {
+  return {space, region.offset, region.count};
+}
 
 // Programs of one algorithm; program.cc chooses.
 CommProgram ring_all_reduce(const Site& site, std::int64_t count);

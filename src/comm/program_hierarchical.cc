@@ -32,16 +32,16 @@ struct Place {
 CommProgram hierarchical_all_reduce(const Site& site, std::int64_t count) {
   const Place at(site);
   ProgramBuilder build;
-  const Pieces share = Pieces::equal(Space::Out, count, at.locals());
+  const Pieces share = Pieces::equal(CommSpace::Out, count, at.locals());
   const Region own = share[at.local];
   for (int i = 1; i < at.locals(); ++i) {
     build.send(at.rank_of(at.node, at.mate(i)), share[at.mate(i)]);
   }
   for (int i = 1; i < at.locals(); ++i) build.reduce(at.rank_of(at.node, at.mate(i)), own);
   build.end_round();
-  const Pieces part = Pieces::equal(Space::Out, own.count, at.nodes());
+  const Pieces part = Pieces::equal(CommSpace::Out, own.count, at.nodes());
   const auto part_of = [&](int node) {
-    return Region{Space::Out, own.offset + part[node].offset, part[node].count};
+    return Region{CommSpace::Out, own.offset + part[node].offset, part[node].count};
   };
   for (int i = 1; i < at.nodes(); ++i) {
     build.send(at.rank_of(at.other(i), at.local), part_of(at.other(i)));
@@ -66,7 +66,7 @@ CommProgram hierarchical_all_reduce(const Site& site, std::int64_t count) {
 CommProgram hierarchical_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   const Place at(site);
   ProgramBuilder build;
-  const Pieces in(Space::In, counts);
+  const Pieces in(CommSpace::In, counts);
   for (int i = 1; i < at.locals(); ++i) {
     const int mate = at.rank_of(at.node, at.mate(i));
     for (int n = 0; n < at.nodes(); ++n) {
@@ -81,7 +81,7 @@ CommProgram hierarchical_reduce_scatter(const Site& site, std::span<const std::i
     build.reduce(peer, in[site.rank]);
   }
   build.end_round();
-  build.copy(in[site.rank], {Space::Out, 0, in[site.rank].count});
+  build.copy(in[site.rank], {CommSpace::Out, 0, in[site.rank].count});
   return build.finish();
 }
 
@@ -89,8 +89,8 @@ CommProgram hierarchical_reduce_scatter(const Site& site, std::span<const std::i
 CommProgram hierarchical_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   const Place at(site);
   ProgramBuilder build;
-  const Pieces out(Space::Out, counts);
-  build.copy({Space::In, 0, out[site.rank].count}, out[site.rank]);
+  const Pieces out(CommSpace::Out, counts);
+  build.copy({CommSpace::In, 0, out[site.rank].count}, out[site.rank]);
   for (int i = 1; i < at.nodes(); ++i) {
     const int peer = at.rank_of(at.other(i), at.local);
     build.send(peer, out[site.rank]);
@@ -110,7 +110,7 @@ CommProgram hierarchical_all_gather(const Site& site, std::span<const std::int64
 // The root sends to its column, and everyone of the column to the mates.
 CommProgram hierarchical_broadcast(const Site& site, int root, std::int64_t count) {
   const Place at(site);
-  const Region data{Space::Out, 0, count};
+  const Region data{CommSpace::Out, 0, count};
   const std::size_t from = static_cast<std::size_t>(root);
   const int root_node = site.nodes->node_of[from];
   const int column = site.nodes->local_of[from];

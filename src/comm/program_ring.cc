@@ -33,7 +33,7 @@ void all_gather_rounds(ProgramBuilder& build, const Ring& ring, const Pieces& da
 CommProgram ring_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Ring ring{site.rank, site.size};
-  const Pieces data = Pieces::equal(Space::Out, count, site.size);
+  const Pieces data = Pieces::equal(CommSpace::Out, count, site.size);
   reduce_scatter_rounds(build, ring, data);
   all_gather_rounds(build, ring, data);
   return build.finish();
@@ -41,16 +41,16 @@ CommProgram ring_all_reduce(const Site& site, std::int64_t count) {
 
 CommProgram ring_reduce_scatter(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
-  const Pieces data(Space::In, counts);
+  const Pieces data(CommSpace::In, counts);
   reduce_scatter_rounds(build, {site.rank, site.size}, data);
-  build.copy(data[site.rank], {Space::Out, 0, data[site.rank].count});
+  build.copy(data[site.rank], {CommSpace::Out, 0, data[site.rank].count});
   return build.finish();
 }
 
 CommProgram ring_all_gather(const Site& site, std::span<const std::int64_t> counts) {
   ProgramBuilder build;
-  const Pieces data(Space::Out, counts);
-  build.copy({Space::In, 0, data[site.rank].count}, data[site.rank]);
+  const Pieces data(CommSpace::Out, counts);
+  build.copy({CommSpace::In, 0, data[site.rank].count}, data[site.rank]);
   all_gather_rounds(build, {site.rank, site.size}, data);
   return build.finish();
 }
@@ -72,7 +72,7 @@ CommProgram ring_all_to_all(const Site& site, const Pieces& in, const Pieces& ou
 CommProgram ring_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
   const Ring ring{site.rank, site.size};
-  const Pieces data = Pieces::equal(Space::Out, count, site.size);
+  const Pieces data = Pieces::equal(CommSpace::Out, count, site.size);
   const int place = (site.rank - root + site.size) % site.size;
   for (int piece = 0; piece <= site.size; ++piece) {
     const bool forwards = piece > 0 && place + 1 < site.size;

@@ -39,15 +39,15 @@ void broadcast_rounds(ProgramBuilder& build, const Tree& tree, Region data) {
 CommProgram tree_all_reduce(const Site& site, std::int64_t count) {
   ProgramBuilder build;
   const Tree tree{site.rank, site.size, 0};
-  reduce_rounds(build, tree, {Space::Out, 0, count});
-  broadcast_rounds(build, tree, {Space::Out, 0, count});
+  reduce_rounds(build, tree, {CommSpace::Out, 0, count});
+  broadcast_rounds(build, tree, {CommSpace::Out, 0, count});
   return build.finish();
 }
 
 CommProgram tree_broadcast(const Site& site, int root, std::int64_t count) {
   ProgramBuilder build;
   const Tree tree{(site.rank - root + site.size) % site.size, site.size, root};
-  broadcast_rounds(build, tree, {Space::Out, 0, count});
+  broadcast_rounds(build, tree, {CommSpace::Out, 0, count});
   return build.finish();
 }
 

@@ -7,7 +7,7 @@
 
 namespace narrows {
 
-Progress::~Progress() {
+CommProgress::~CommProgress() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
@@ -16,7 +16,7 @@ Progress::~Progress() {
   if (background_.joinable()) background_.join();
 }
 
-bool Progress::start(Operation& operation) {
+bool CommProgress::start(Operation& operation) {
   const std::lock_guard<std::mutex> lock(mutex_);
   operation.scratch.resize(static_cast<std::size_t>(operation.program.scratch) *
                            size_of(operation.element));
@@ -25,19 +25,19 @@ bool Progress::start(Operation& operation) {
   return operation.finished;
 }
 
-void Progress::leave_to_background() {
+void CommProgress::leave_to_background() {
   if (!background_.joinable()) background_ = std::thread([this] { run_background(); });
   work_.notify_one();
 }
 
-bool Progress::advance_all() {
+bool CommProgress::advance_all() {
   bool moved = false;
   for (Operation* operation : open_) moved = operation->advance() || moved;
   std::erase_if(open_, [](const Operation* operation) { return operation->finished; });
   return moved;
 }
 
-bool Progress::done(Operation& operation) {
+bool CommProgress::done(Operation& operation) {
   const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return false;
   advance_all();
@@ -46,7 +46,7 @@ bool Progress::done(Operation& operation) {
 }
 
 // Under the lock. After a failure all open verbs end.
-void Progress::check(Operation& operation, bool is_owner) {
+void CommProgress::check(Operation& operation, bool is_owner) {
   const Status health = operation.group->health(operation, is_owner);
   if (health) return;
   for (Operation* open : open_) {
@@ -55,7 +55,7 @@ void Progress::check(Operation& operation, bool is_owner) {
   open_.clear();
 }
 
-void Progress::wait(Operation& operation) {
+void CommProgress::wait(Operation& operation) {
   for (int spins = 0;; ++spins) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -72,7 +72,7 @@ void Progress::wait(Operation& operation) {
   work_.notify_one();
 }
 
-void Progress::run_background() {
+void CommProgress::run_background() {
   for (int spins = 0;; ++spins) {
     {
       std::unique_lock<std::mutex> lock(mutex_);

@@ -14,17 +14,17 @@
 
 namespace narrows {
 
-class Progress {
+class CommProgress {
  public:
   // `idle` sleeps until a peer may have moved something of this rank, at most about a millisecond;
   // its arguments: the calls since something moved, and whether the owner calls. It is called from
   // both threads and must outlive this.
   using Idle = std::function<void(int spins, bool is_owner)>;
-  explicit Progress(Idle idle) : idle_(std::move(idle)) {}
+  explicit CommProgress(Idle idle) : idle_(std::move(idle)) {}
 
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-  ~Progress();  // no verb may be open
+  CommProgress(const CommProgress&) = delete;
+  CommProgress& operator=(const CommProgress&) = delete;
+  ~CommProgress();  // no verb may be open
 
   // Takes up the verb (borrowed until it is finished) and moves it once; whether it is finished.
   bool start(Operation& operation);

@@ -68,7 +68,7 @@ struct ThreadRank {
   std::atomic<std::int64_t> beat_ns;
   std::atomic<bool> waits = false;
   std::atomic<bool> ended = false;
-  Progress progress;  // last: its thread uses what stands above
+  CommProgress progress;  // last: its thread uses what stands above
 };
 
 struct ThreadWorld::State {

@@ -11,8 +11,8 @@ class TwoHop {
   TwoHop(const Operation& operation, const Site& site, std::span<const std::int64_t> sent,
          std::span<const std::int64_t> received)
       : site_(site),
-        in_(Space::In, sent),
-        out_(Space::Out, received),
+        in_(CommSpace::In, sent),
+        out_(CommSpace::Out, received),
         element_(operation.element),
         data_in_(operation.in),
         data_out_(operation.out) {
@@ -32,8 +32,8 @@ class TwoHop {
     ProgramBuilder build;
     for (int i = 1; i < nodes(); ++i) {
       const int n = (node_ + i) % nodes();
-      build.send(peer(n, local_), count_region(Space::In, n));
-      build.receive(peer(n, local_), count_region(Space::Out, n));
+      build.send(peer(n, local_), count_region(CommSpace::In, n));
+      build.receive(peer(n, local_), count_region(CommSpace::Out, n));
     }
     operation.element = Element::Byte;
     operation.in = asked_.data();
@@ -60,7 +60,7 @@ class TwoHop {
     return site_.nodes->nodes[static_cast<std::size_t>(n)][static_cast<std::size_t>(l)];
   }
   std::size_t rank_of(int n, int l) const { return static_cast<std::size_t>(peer(n, l)); }
-  Region count_region(Space space, int n) const {
+  Region count_region(CommSpace space, int n) const {
     const std::int64_t bytes = locals() * static_cast<std::int64_t>(sizeof(std::int64_t));
     return {space, n * bytes, bytes};
   }

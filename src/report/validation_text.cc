@@ -73,6 +73,12 @@ std::string text_of(const ValidationReport& report) {
       "\nMedian of the groups' medians {}; mean share of a group in its interval {}.\n\n",
       share_text(report.median_of_groups), share_text(report.coverage_of_groups));
   if (!report.memory.empty()) text += memory_text(report) + "\n";
+  if (report.ordering.pairs > 0) {
+    text += fmt::format(
+        "Of {} pairs of layouts of one job that differ by more than 3 %, {} are in the right "
+        "order.\n\n",
+        report.ordering.pairs, report.ordering.right);
+  }
   return text + worst_text(report) +
          fmt::format("\n{} further runs are not scored: no step time, or excluded.\n",
                      report.not_scored);

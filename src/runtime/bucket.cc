@@ -268,4 +268,12 @@ void Buckets::clear_gradients() {
   for (Bucket& bucket : buckets_) std::fill(bucket.gradient.begin(), bucket.gradient.end(), 0.0f);
 }
 
+bool Buckets::leads(const Bucket& bucket) const {
+  const Groups& g = rank_.groups;
+  const bool is_first = place_in(across(bucket)) == 0 && place_in(g.mirror.get()) == 0;
+  const bool is_first_end = !bucket.tied || place_in(g.ends.get()) == 0;
+  const bool is_first_copy = bucket.group != WeightGroup::Copies || rank_.at.tp == 0;
+  return is_first && is_first_end && is_first_copy;
+}
+
 }  // namespace narrows

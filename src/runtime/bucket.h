@@ -64,6 +64,8 @@ class Buckets {
   // This rank's share of the gradient, and of the weights.
   float* gradient_share(Bucket& bucket) const;
   float* value_share(Bucket& bucket) const;
+  // Of all ranks with the same share one leads: it alone writes the share into a checkpoint.
+  bool leads(const Bucket& bucket) const;
 
  private:
   struct Place {

@@ -108,7 +108,7 @@ struct SoftwareProfile {
   double overlap_parameters = 0;  // of the gather of updated parameters
   double overlap_fsdp = 0;        // of per-layer gathers and scatters (ZeRO-3)
   double overlap_ep =
-      0;  // of expert traffic under another micro-batch, where schedules do not pair
+      0;  // of expert traffic, under another micro-batch where schedules do not pair
   bool overlap_ep_in_pairs = false;  // all-to-all under the other micro-batch of an FB pair
   bool overlap_shared_expert = false;
   // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.

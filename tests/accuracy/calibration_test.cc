@@ -234,11 +234,12 @@ TEST_CASE("ordering: pairs of a job's layouts that differ by more than three per
     runs[i].layout.micro_batch = 1 << i;
     runs[i].step = times[i] * sec;
   }
-  RunSet set(runs, {published().library, published().tables, {}, 1});
-  const Ordering right = ordering_of(set, {1, 0.9, 2, 3});
+  std::vector<const Run*> rows;
+  for (const Run& run : runs) rows.push_back(&run);
+  const Ordering right = ordering_of(rows, {1, 0.9, 2, 3});
   CHECK((right.jobs == 1 && right.pairs == 5 && right.right == 5));
-  CHECK(ordering_of(set, {1, 1, 3, 2}).right == 4);
-  CHECK(ordering_of(set, {1, 1, 0, 0}).jobs == 0);
+  CHECK(ordering_of(rows, {1, 1, 3, 2}).right == 4);
+  CHECK(ordering_of(rows, {1, 1, 0, 0}).jobs == 0);
 }
 
 }  // namespace narrows

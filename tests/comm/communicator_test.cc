@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cmath>
@@ -135,18 +136,24 @@ TEST_CASE("communicator: started verbs of two groups may be begun in different o
 
 TEST_CASE("communicator: a started collective ends while the ranks compute") {
   const std::vector<LinkLevel> slow = {{"fabric", 4, 100 * MB / sec, 1 * ms}};
-  expect_success(on_threads({.ranks = 4, .levels = slow}, [](Communicator& comm) -> Status {
-    comm.use(Algorithm::Ring);
-    std::vector<float> data = values(comm.rank(), 250'000);  // 1 MB: six rounds of 2.5 + 1 ms
-    Request request = comm.start_all_reduce(data);
-    std::this_thread::sleep_for(std::chrono::milliseconds(250));
-    const auto begin = std::chrono::steady_clock::now();
-    TRY(request.wait());
-    if (std::chrono::steady_clock::now() - begin > std::chrono::milliseconds(10)) {
-      return invalid("the collective waited for its wait");
-    }
-    return data == sums(4, 250'000) ? Status() : invalid("wrong sums");
-  }));
+  // Six rounds of 2.5 + 1 ms: a collective that moved only while it is waited for would take 21 ms
+  // of waiting every time. A busy machine may delay a wait, so the least of some is looked at.
+  std::atomic<std::int64_t> least_us = 1'000'000;
+  for (int tries = 0; tries < 8 && least_us >= 10'000; ++tries) {
+    expect_success(on_threads({.ranks = 4, .levels = slow}, [&](Communicator& comm) -> Status {
+      comm.use(Algorithm::Ring);
+      std::vector<float> data = values(comm.rank(), 250'000);
+      Request request = comm.start_all_reduce(data);
+      std::this_thread::sleep_for(std::chrono::milliseconds(250));
+      const auto begin = std::chrono::steady_clock::now();
+      TRY(request.wait());
+      const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(
+          std::chrono::steady_clock::now() - begin);
+      if (comm.rank() == 0) least_us = std::min<std::int64_t>(least_us, waited.count());
+      return data == sums(4, 250'000) ? Status() : invalid("wrong sums");
+    }));
+  }
+  CHECK(least_us < 10'000);
 }
 
 TEST_CASE("communicator: an error of one rank ends all others and names it") {

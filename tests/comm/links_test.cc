@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/links.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 
@@ -50,17 +51,21 @@ TEST_CASE("links: an option sets bandwidth and latency of a level by name") {
 
 TEST_CASE("links: a transfer between threads takes as long as booked") {
   const std::vector<LinkLevel> levels = {{"fabric", 2, 100 * MB / sec, 500 * us}};
-  double measured = 0;
-  on_threads({.ranks = 2, .levels = levels}, [&](Communicator& comm) -> Status {
-    std::vector<float> data(250'000);
-    TRY(comm.barrier());
-    const auto begin = std::chrono::steady_clock::now();
-    if (comm.rank() == 0) return comm.send(data, 1);
-    TRY(comm.receive(data, 0));
-    measured = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    return {};
-  });
-  // 1 MB at 100 MB/s; the barrier of the receiver may end up to a latency before the sender's.
-  CHECK(measured > 0.0100);
+  double measured = 1;
+  // The least of some, as a busy machine may delay a rank.
+  for (int tries = 0; tries < 8 && measured > 0.05; ++tries) {
+    on_threads({.ranks = 2, .levels = levels}, [&](Communicator& comm) -> Status {
+      std::vector<float> data(250'000);
+      TRY(comm.barrier());
+      const auto begin = std::chrono::steady_clock::now();
+      if (comm.rank() == 0) return comm.send(data, 1);
+      TRY(comm.receive(data, 0));
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      measured = std::min(measured, took.count());
+      return {};
+    });
+  }
+  // 1 MB at 100 MB/s. The clock of the receiver starts at most a latency after the sender's post.
+  CHECK(measured > 0.0095);
   CHECK(measured < 0.0500);
 }

@@ -1,11 +1,13 @@
 // One rank of an MPI job that tests the Communicator: run by ctest under mpirun.
 //
 //   mpi_ranks verbs   every verb and algorithm against brute force
+//   mpi_ranks rate    how long 4 MiB take from rank 0 to rank 1
 //   mpi_ranks fail    rank 1 ends with an error: the others' error names it
 //   mpi_ranks hang    rank 1 stops: the others' error names it within seconds
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -28,6 +30,24 @@ Status check_overlap(Communicator& comm) {
   return a == sums(comm.size(), 100'000) && b == a ? Status() : invalid("wrong sums");
 }
 
+Status measure_rate(Communicator& comm) {
+  std::vector<float> data(1 << 20), reply(1);
+  for (int round = 0; round < 3; ++round) {
+    TRY(comm.barrier());
+    const auto begin = std::chrono::steady_clock::now();
+    if (comm.rank() == 0) {
+      TRY(comm.send(data, 1));
+      TRY(comm.receive(reply, 1));
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      std::printf("4 MiB took %.2f ms\n", 1e3 * took.count());
+    } else if (comm.rank() == 1) {
+      TRY(comm.receive(data, 0));
+      TRY(comm.send(reply, 0));
+    }
+  }
+  return {};
+}
+
 Status work(const std::string& what, Communicator& comm) {
   if (what == "verbs") {
     for (const Algorithm algorithm : kAlgorithms) {
@@ -38,6 +58,7 @@ Status work(const std::string& what, Communicator& comm) {
     const std::unique_ptr<Communicator> half = TRY(comm.split(comm.rank() % 2, -comm.rank()));
     return check_everything(*half);
   }
+  if (what == "rate") return measure_rate(comm);
   if (what == "fail" && comm.rank() == 1) return io_error("disk on fire");
   if (what == "hang" && comm.rank() == 1) ::raise(SIGSTOP);
   for (;;) TRY(comm.barrier());
@@ -60,7 +81,7 @@ int main(int argc, char** argv) {
     status = work(what, *comm);
   }
   if (status) {
-    if (world.rank() == 0) std::printf("all verbs agree with brute force\n");
+    if (what == "verbs" && world.rank() == 0) std::printf("all verbs agree with brute force\n");
     return 0;
   }
   if (!status.error().message.starts_with("rank ")) world.fail(status.error());

@@ -53,7 +53,7 @@ Limits limits_of(const ModelSpec& m, int gpus) {
           .recomputes = all,
           .zero_stages = all,
           .sequence_parallel = true,
-          .context_parallel = true,
+          .context_exchanges = all,
           .expert_tensor_parallel = true,
           .most_chunks_per_rank = 8};
 }

@@ -1,0 +1,97 @@
+// `narrows train`: executes a plan on the built-in runtime.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/search_job.h"
+#include "report/perfetto.h"
+
+namespace narrows {
+namespace {
+
+Json to_json(const StepMetrics& m) {
+  Json line = Json::object();
+  line.set("step", m.step);
+  line.set("loss", m.loss);
+  line.set("grad_norm", m.grad_norm);
+  line.set("seconds", m.seconds);
+  line.set("tokens_per_second", m.tokens_per_second);
+  return line;
+}
+
+// Where each step is told: stdout, and a line of the metrics file.
+class Teller {
+ public:
+  Teller(const TrainOptions& options, const CommonOptions& common, const Console& console)
+      : path_(options.metrics), json_(common.json), console_(console) {}
+
+  Status open() {
+    if (!path_) return {};
+    file_.open(*path_, std::ios::trunc);
+    if (!file_) return io_error(fmt::format("{}: cannot be written", *path_));
+    return {};
+  }
+  Status tell(const StepMetrics& m) {
+    last_ = m;
+    if (!json_) {
+      console_.out << fmt::format(
+          "step {:>6}  loss {:.6f}  grad norm {:.4f}  {:>7.1f} ms  {:>8.0f} tokens/s\n", m.step,
+          m.loss, m.grad_norm, m.seconds * 1e3, m.tokens_per_second);
+      console_.out.flush();
+    }
+    if (!path_) return {};
+    file_ << to_json(m).compact() << "\n" << std::flush;
+    if (!file_) return io_error(fmt::format("{}: cannot write the metrics", *path_));
+    return {};
+  }
+  const StepMetrics& last() const { return last_; }
+
+ private:
+  std::optional<std::string> path_;
+  bool json_;
+  const Console& console_;
+  std::ofstream file_;
+  StepMetrics last_;
+};
+
+// The constants that a plan does not hold.
+std::vector<std::string> assumptions(const Plan& plan, const Numerics& n) {
+  std::vector<std::string> assumed = {
+      fmt::format("norm epsilon {}, rotary base {:.0f}", n.norm_epsilon, n.rope_theta)};
+  if (plan.model.moe) {
+    assumed.push_back(fmt::format("routed weights {}, times {}",
+                                  n.normalise_top_k ? "divided by their sum" : "as scored",
+                                  n.routed_scale));
+  }
+  return assumed;
+}
+
+}  // namespace
+
+Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
+                          const Console& console) {
+  const Plan plan = TRY(read_plan(options.plan));
+  print_assumed(assumptions(plan, options.training.numerics), common, console);
+  Teller teller(options, common, console);
+  TRY(teller.open());
+  TrainingOptions training = options.training;
+  training.stop = console.stop;
+  Result<TrainingResult> result =
+      run_training(plan, training, [&](const StepMetrics& m) { return teller.tell(m); });
+  if (!result) return tl::unexpected(result.error().within(options.plan));
+  if (options.trace) {
+    TRY(write_file(*options.trace,
+                   perfetto_trace(result->timeline, fmt::format("{}, measured", plan.model.name))));
+  }
+  if (common.json) {
+    Json document = to_json(teller.last());
+    document.set("memory_peak_bytes", result->memory_peak / byte);
+    console.out << document.text() << "\n";
+  }
+  return result->stopped ? kInterrupted : kDone;
+}
+
+}  // namespace narrows

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/train_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/text.h"
+#include "cli/value.h"
+
+namespace narrows {
+namespace {
+
+// A number from `least` on (not itself where `above`) to below `end`.
+struct Range {
+  double least = 0;
+  bool above = false;
+  double end = 1e300;
+};
+Result<double> number_in(const OptionText& from, const Range& range) {
+  const Result<double> value = parse_number(from.text);
+  const bool fits =
+      value && *value < range.end && (range.above ? *value > range.least : *value >= range.least);
+  if (fits) return *value;
+  return invalid(fmt::format(
+      "{}: expected a number {} {}{}, found \"{}\"", from.option, range.above ? "above" : "from",
+      range.least, range.end < 1e300 ? fmt::format(" and below {}", range.end) : "", from.text));
+}
+
+Status read_number(double& target, const OptionText& from, const Range& range) {
+  if (!from.text.empty()) target = TRY(number_in(from, range));
+  return {};
+}
+
+Result<std::int64_t> whole(const OptionText& from) {
+  const double value = TRY(number_in(from, {.end = 9e15}));
+  if (value != static_cast<double>(static_cast<std::int64_t>(value)))
+    return invalid(
+        fmt::format("{}: expected a whole number, found \"{}\"", from.option, from.text));
+  return static_cast<std::int64_t>(value);
+}
+
+Status read_betas(OptimizerOptions& optimizer, const std::string& text) {
+  if (text.empty()) return {};
+  const std::vector<std::string> parts = TRY(comma_separated({"--beta", text}));
+  if (parts.size() != 2)
+    return invalid(
+        fmt::format("--beta: expected two numbers such as 0.9,0.95, found \"{}\"", text));
+  optimizer.beta1 = TRY(number_in({"--beta", parts[0]}, {.end = 1}));
+  optimizer.beta2 = TRY(number_in({"--beta", parts[1]}, {.end = 1}));
+  return {};
+}
+
+Result<OptimizerOptions> optimizer_of(const RawTrain& raw) {
+  OptimizerOptions o;
+  TRY(read_number(o.learning_rate, {"--lr", raw.lr}, {.above = true}));
+  TRY(read_number(o.epsilon, {"--eps", raw.eps}, {.above = true}));
+  TRY(read_number(o.weight_decay, {"--weight-decay", raw.weight_decay}, {}));
+  TRY(read_number(o.clip, {"--clip", raw.clip}, {}));
+  TRY(read_betas(o, raw.beta));
+  if (!raw.warmup.empty()) o.warmup = TRY(whole({"--warmup", raw.warmup}));
+  if (!raw.schedule.empty()) {
+    const std::string name = TRY(one_of({"--schedule", raw.schedule}, {"constant", "cosine"}));
+    if (name == "cosine") o.schedule = RateSchedule::Cosine;
+  }
+  return o;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, RawTrain& raw) {
+  CLI::App* train = app.add_subcommand("train", "Execute a plan on the built-in runtime");
+  train->add_option("PLAN", raw.plan, "plan file, - for stdin")->required();
+  train->add_option("--data", raw.data, "text, .bin of tokens, or portable:SEED")->required();
+  train->add_option("--steps", raw.steps, "how many")->required();
+  train->add_option("--init", raw.init, "portable:SEED or safetensors (portable:1)");
+  train->add_option("--lr", raw.lr, "learning rate (3e-4)");
+  train->add_option("--warmup", raw.warmup, "steps of linear rise (0)");
+  train->add_option("--schedule", raw.schedule, "constant or cosine, to a tenth");
+  train->add_option("--beta", raw.beta, "of AdamW (0.9,0.95)");
+  train->add_option("--eps", raw.eps, "of AdamW (1e-8)");
+  train->add_option("--weight-decay", raw.weight_decay, "of matrices (0.1)");
+  train->add_option("--clip", raw.clip, "largest global gradient norm; 0 = none (0)");
+  train->add_option("--aux", raw.aux, "auxiliary balancing loss (not built yet)");
+  train->add_option("--seed", raw.seed, "of the order of samples (1)");
+  train->add_option("--metrics", raw.metrics, "a line of JSON a step");
+  train->add_option("--trace", raw.trace, "write the measured trace for Perfetto");
+  train->add_option("--checkpoint", raw.checkpoint, "not built yet");
+  train->add_option("--resume", raw.resume, "not built yet");
+  train->add_option("--emulate-links", raw.links, "not built yet");
+}
+
+Result<TrainOptions> train_of(const RawTrain& raw) {
+  for (const auto& [option, text] :
+       {std::pair("--checkpoint", &raw.checkpoint), std::pair("--resume", &raw.resume),
+        std::pair("--emulate-links", &raw.links)}) {
+    if (!text->empty()) return unsupported(fmt::format("{}: not built yet", option));
+  }
+  double aux = 0;
+  TRY(read_number(aux, {"--aux", raw.aux}, {}));
+  if (aux > 0) return unsupported("--aux: the auxiliary balancing loss is not built yet");
+  TrainOptions o;
+  o.plan = raw.plan;
+  o.training.data = raw.data;
+  if (!raw.init.empty()) o.training.init = raw.init;
+  o.training.steps = TRY(positive_count({"--steps", raw.steps}));
+  if (!raw.seed.empty()) {
+    o.training.seed = static_cast<std::uint64_t>(TRY(whole({"--seed", raw.seed})));
+  }
+  o.training.optimizer = TRY(optimizer_of(raw));
+  o.training.optimizer.steps = o.training.steps;
+  if (!raw.metrics.empty()) o.metrics = raw.metrics;
+  if (!raw.trace.empty()) o.trace = raw.trace;
+  o.training.trace = o.trace.has_value();
+  return o;
+}
+
+}  // namespace narrows

@@ -1,0 +1,33 @@
+// The options of `narrows train`, as words and read.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "runtime/training.h"
+
+namespace CLI {
+class App;
+}
+
+namespace narrows {
+
+struct TrainOptions {
+  std::string plan;
+  TrainingOptions training;
+  std::optional<std::string> metrics;
+  std::optional<std::string> trace;
+};
+
+// Options as words; "" = not given.
+struct RawTrain {
+  std::string plan, data, steps, init, lr, warmup, schedule, beta, eps, weight_decay, clip, aux,
+      seed, metrics, trace, checkpoint, resume, links;
+};
+
+void add_train(CLI::App& app, RawTrain& raw);
+Result<TrainOptions> train_of(const RawTrain& raw);
+
+}  // namespace narrows

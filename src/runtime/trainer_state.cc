@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/trainer_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "model/spec_json.h"
+#include "runtime/checkpoint_files.h"
+
+namespace narrows {
+namespace {
+
+// A run of a bucket's elements in memory.
+struct Run {
+  float* data = nullptr;
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
+void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
+               std::vector<TensorPart>& parts) {
+  for (const BucketWeight& w : bucket.weights) {
+    const std::int64_t first = std::max(run.first, w.offset);
+    const std::int64_t last = std::min(run.last, w.offset + w.weight.count);
+    if (first >= last) continue;
+    const WeightMemory memory{run.data + (first - run.first), TensorType::F32, first - w.offset,
+                              last - first};
+    for (const WeightPiece& piece : w.weight.pieces) {
+      std::vector<TensorPart> more = parts_of(piece, memory, suffix);
+      std::move(more.begin(), more.end(), std::back_inserter(parts));
+    }
+  }
+}
+
+void add_moments(Bucket& bucket, CheckpointParts& parts) {
+  const auto run = [&](std::vector<float>& moment) {
+    return Run{moment.data(), bucket.first, bucket.last};
+  };
+  add_parts(bucket, run(bucket.first_moment), ".exp_avg", parts.optimizer);
+  add_parts(bucket, run(bucket.second_moment), ".exp_avg_sq", parts.optimizer);
+}
+
+}  // namespace
+
+CheckpointParts parts_to_save(Trainer& trainer) {
+  CheckpointParts parts;
+  Buckets& buckets = trainer.buckets();
+  for (Bucket& bucket : buckets.all()) {
+    if (!buckets.leads(bucket)) continue;
+    const Run share{buckets.value_share(bucket), bucket.first, bucket.last};
+    add_parts(bucket, share, "", parts.weights);
+    add_moments(bucket, parts);
+  }
+  return parts;
+}
+
+CheckpointParts parts_to_load(Trainer& trainer) {
+  CheckpointParts parts;
+  for (Bucket& bucket : trainer.buckets().all()) {
+    const bool is_whole = std::ssize(bucket.value) == bucket.count;
+    const Run held{bucket.value.data(), is_whole ? 0 : bucket.first,
+                   is_whole ? bucket.count : bucket.last};
+    add_parts(bucket, held, "", parts.weights);
+    add_moments(bucket, parts);
+  }
+  return parts;
+}
+
+std::string fingerprint_of(const ModelSpec& model) {
+  const std::string text = to_json(model).compact();
+  return fmt::format("{} ({:016x})", model.name,
+                     checksum(std::as_bytes(std::span<const char>(text))));
+}
+
+}  // namespace narrows

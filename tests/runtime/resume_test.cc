@@ -1,0 +1,116 @@
+// Training goes on from a checkpoint as if it had not been interrupted, also on another layout.
+// SPDX-License-Identifier: Apache-2.0
+#include <catch2/catch.hpp>
+
+#include "comm/on_threads.h"
+#include "runtime/scratch_folder.h"
+#include "runtime/small_plans.h"
+#include "runtime/trainer_state.h"
+
+namespace narrows {
+namespace {
+
+constexpr std::int64_t kSequence = 16;
+constexpr std::int64_t kBatch = 8;
+
+Plan plan_of(Strategy s, const ModelSpec& model = testing::small_mla()) {
+  s.precision = Recipe::F32;
+  s.micro_batches = kBatch / s.dp / s.micro_batch;
+  return testing::small_plan(model, s, kSequence, kBatch);
+}
+
+// Steps first … last-1 of the plan; loads a checkpoint before and saves one after if named.
+struct Leg {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+  std::string load, save;
+};
+
+std::vector<double> losses(const Plan& plan, const Leg& leg) {
+  std::vector<double> all;
+  const int ranks = gpus_of(plan.strategy);
+  const std::vector<Status> results =
+      test::on_threads({.ranks = ranks}, [&](Communicator& world) -> Status {
+        const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+        const std::unique_ptr<Trainer> trainer =
+            TRY(Trainer::make(plan, {}, *backend, ranks > 1 ? &world : nullptr));
+        const TrainingState here{leg.last, fingerprint_of(plan.model), "portable:1"};
+        if (leg.load.empty()) {
+          trainer->initialise(1);
+        } else {
+          const TrainingState found =
+              TRY(load_checkpoint(leg.load, here, parts_to_load(*trainer), world));
+          if (found.step != leg.first) return invalid("found another step");
+        }
+        const ReadTokens read = [&](std::int64_t step, std::int64_t row,
+                                    std::span<std::int32_t> out) {
+          fill(PortableRow{.seed = 1, .step = step, .row = row, .alphabet = plan.model.vocab}, out);
+          return Status();
+        };
+        for (std::int64_t step = leg.first; step < leg.last; ++step) {
+          const StepMetrics metrics = TRY(trainer->step(step, read, {}));
+          if (world.rank() == 0) all.push_back(metrics.loss);
+        }
+        if (leg.save.empty()) return {};
+        return save_checkpoint({.folder = leg.save}, here, parts_to_save(*trainer), world);
+      });
+  for (const Status& result : results) {
+    INFO((result ? std::string() : result.error().message));
+    CHECK(result.has_value());
+  }
+  return all;
+}
+
+std::vector<Strategy> layouts() {
+  return {
+      {.dp = 2, .dp_shard = 2, .zero = 1},
+      {.tp = 2, .sequence_parallel = true},
+      {.pp = 2, .dp = 2, .schedule = ScheduleKind::DualPipe},
+      {.ep = 4, .dp = 4, .dp_shard = 4, .zero = 3},
+      {.tp = 2, .pp = 2, .ep = 2, .dp = 2, .dp_shard = 2, .zero = 2, .sequence_parallel = true}};
+}
+
+}  // namespace
+
+TEST_CASE("resume: the same layout goes on bit for bit") {
+  for (const Strategy& s : layouts()) {
+    const Plan plan = plan_of(s);
+    const test::ScratchFolder folder;
+    const std::vector<double> whole = losses(plan, {.first = 0, .last = 4});
+    const std::vector<double> before = losses(plan, {.first = 0, .last = 2, .save = folder.path()});
+    const std::vector<double> after = losses(plan, {.first = 2, .last = 4, .load = folder.path()});
+    REQUIRE(after.size() == 2);
+    CHECK(before == std::vector<double>(whole.begin(), whole.begin() + 2));
+    CHECK(after == std::vector<double>(whole.begin() + 2, whole.end()));
+  }
+}
+
+TEST_CASE("resume: another layout goes on with the curve of one rank") {
+  const std::vector<Strategy> all = layouts();
+  const std::vector<double> alone = losses(plan_of({}), {.first = 0, .last = 4});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const test::ScratchFolder folder;
+    losses(plan_of(all[i]), {.first = 0, .last = 2, .save = folder.path()});
+    for (const Strategy& next : {Strategy{}, all[(i + 1) % all.size()]}) {
+      const std::vector<double> after =
+          losses(plan_of(next), {.first = 2, .last = 4, .load = folder.path()});
+      REQUIRE(after.size() == 2);
+      CHECK(after[0] == Approx(alone[2]).epsilon(1e-5));
+      CHECK(after[1] == Approx(alone[3]).epsilon(1e-4));
+    }
+  }
+}
+
+TEST_CASE("resume: a tied table is saved once and read by both ends") {
+  ModelSpec model = testing::small_gqa();
+  model.tied_embeddings = true;
+  const Plan two = plan_of({.pp = 2}, model);
+  const test::ScratchFolder folder;
+  const std::vector<double> whole = losses(two, {.first = 0, .last = 3});
+  losses(two, {.first = 0, .last = 2, .save = folder.path()});
+  const std::vector<double> after = losses(two, {.first = 2, .last = 3, .load = folder.path()});
+  REQUIRE(after.size() == 1);
+  CHECK(after[0] == whole[2]);
+}
+
+}  // namespace narrows
