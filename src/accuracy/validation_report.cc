@@ -130,6 +130,28 @@ ErrorSummary summary_of(const std::vector<ValidatedRun>& runs) {
   return summary;
 }
 
+namespace {
+
+std::map<std::string, MemorySummary> memory_of(const std::vector<ValidatedRun>& runs) {
+  std::map<std::string, std::vector<double>> errors;
+  for (const ValidatedRun& run : runs) {
+    if (!run.predicted_memory || !run.measured_memory) continue;
+    const double error = *run.predicted_memory / *run.measured_memory - 1;
+    errors[run.group].push_back(error);
+    errors["all"].push_back(error);
+  }
+  std::map<std::string, MemorySummary> summaries;
+  for (const auto& [group, values] : errors) {
+    std::vector<double> sizes;
+    for (const double value : values) sizes.push_back(std::abs(value));
+    summaries[group] = {static_cast<int>(values.size()), median(sizes).value_or(0),
+                        mean(values).value_or(0)};
+  }
+  return summaries;
+}
+
+}  // namespace
+
 Ordering ordering_of(const std::vector<Run>& runs, const std::vector<ValidatedRun>& validated) {
   std::map<std::string, double> steps;
   for (const ValidatedRun& run : validated) {
@@ -167,6 +189,7 @@ ValidationReport report_of(std::vector<ValidatedRun> runs) {
   }
   report.median_of_groups = median(medians);
   report.coverage_of_groups = mean(coverages);
+  report.memory = memory_of(runs);
   report.runs = std::move(runs);
   return report;
 }

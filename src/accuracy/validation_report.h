@@ -43,12 +43,20 @@ struct ErrorSummary {
   std::optional<double> coverage;  // the share of measured times inside the 90 % interval
 };
 
+// Peak memory of the runs that print it.
+struct MemorySummary {
+  int n = 0;
+  double median_absolute = 0;
+  double mean_signed = 0;
+};
+
 struct ValidationReport {
   std::vector<ValidatedRun> runs;  // in the order of the file
   int not_scored = 0;              // without a step time, or excluded
   ErrorSummary summary;
   std::map<std::string, ErrorSummary> by_group;
   std::map<std::string, std::map<std::string, ErrorSummary>> by_facet;  // facet -> value
+  std::map<std::string, MemorySummary> memory;  // by group, "all" among them; empty: none prints it
   // Of the groups' own figures; a group without a supported run has an error of 100 %.
   std::optional<double> median_of_groups;
   std::optional<double> coverage_of_groups;  // the mean

@@ -42,6 +42,16 @@ std::string worst_text(const ValidationReport& report) {
   return "Largest errors\n" + table.text();
 }
 
+std::string memory_text(const ValidationReport& report) {
+  TextTable table("lrrr");
+  table.row({"group", "runs", "median", "mean"});
+  for (const auto& [group, summary] : report.memory) {
+    table.row({group, std::to_string(summary.n), percent_text(summary.median_absolute),
+               difference_text(summary.mean_signed)});
+  }
+  return "Peak memory, predicted against measured\n" + table.text();
+}
+
 }  // namespace
 
 std::string text_of(const ValidationReport& report) {
@@ -62,6 +72,7 @@ std::string text_of(const ValidationReport& report) {
   text += fmt::format(
       "\nMedian of the groups' medians {}; mean share of a group in its interval {}.\n\n",
       share_text(report.median_of_groups), share_text(report.coverage_of_groups));
+  if (!report.memory.empty()) text += memory_text(report) + "\n";
   if (report.ordering.pairs > 0) {
     text += fmt::format(
         "Of {} pairs of layouts of one job that differ by more than 3 %, {} are in the right "

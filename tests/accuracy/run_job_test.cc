@@ -156,6 +156,24 @@ TEST_CASE("run job: Megatron before fused attention is the stack of 2022") {
   CHECK(software_family(run).profile == "nemo");
 }
 
+TEST_CASE("run job: torchtitan's profile follows its switches") {
+  CHECK(job_of("torchtitan-8b-8g-fsdp").software.name == "torchtitan-eager");
+  CHECK(job_of("torchtitan-8b-8g-fsdp-compile").software.name == "torchtitan");
+  CHECK(job_of("torchtitan-70b-256g-2d-asynctp").software.name == "torchtitan-async-tp");
+  CHECK(job_of("torchtitan-8b-8g-fsdp").software.family == "fsdp");
+}
+
+TEST_CASE("run job: a PyTorch pipeline reduces at the last micro-batch, so ZeRO-2 is ZeRO-1") {
+  const RunJob job = job_of("torchtitan-405b-512g-1f1b");
+  CHECK((job.strategy.pp == 8 && job.strategy.zero == 1));
+  CHECK(job_of("llmfoundry-h100-3b-s2048-128g-gbs1024-mbs8-amp-bf16").strategy.zero == 2);
+}
+
+TEST_CASE("run job: FSDP shards over context-parallel ranks too") {
+  const RunJob job = job_of("torchtitan-8b-8g-cp4-128k");
+  CHECK((job.strategy.cp == 4 && job.strategy.dp == 2 && job.strategy.dp_shard == 8));
+}
+
 TEST_CASE("run job: early Megatron-Core splits experts as the rest, later recipes do not") {
   const RunJob early = job_of("dgxc-v24.11.1-h100-grok1-314b-8l-pretrain-bf16-64g");
   CHECK((early.strategy.tp == 4 && early.strategy.etp == 4 && assumes(early, "etp=4")));
