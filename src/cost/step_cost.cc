@@ -91,12 +91,12 @@ void StepCost::add_shard_traffic(int index) {
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
   const HeldParameters held =
       held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
-  const auto move = [&](CollectiveKind what, const HeldParameters& held, Bytes element) {
-    const double dense = held.dense + held.norm + held.tables;
+  const auto move = [&](CollectiveKind what, const HeldParameters& moved, Bytes element) {
+    const double dense = moved.dense + moved.norm + moved.tables;
     return collective_time({what, Axis::DpShard, dense * element, 0},
                            grid_.span(cluster, Axis::DpShard), cluster)
                .time +
-           collective_time({what, Axis::Edp, held.expert * element, 0},
+           collective_time({what, Axis::Edp, moved.expert * element, 0},
                            span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
                .time;
   };
