@@ -123,6 +123,13 @@ TEST_CASE("run job: the network keeps its share of a stated rate") {
   CHECK(full.cluster.levels.front() == half.cluster.levels.front());
 }
 
+TEST_CASE("run job: a LoRA run trains adapters beside frozen weights, of an assumed rank") {
+  const RunJob job = job_of("dgxc-v25.04-h100-llama3-70b-lora-bf16-8g");
+  CHECK(job.model.lora_rank == 16);
+  CHECK(assumes(job, "lora_rank=16"));
+  CHECK(job_of("deepseek-v3-isca25-mpft").model.lora_rank == 0);
+}
+
 TEST_CASE("run job: what no profile decides makes a run unsupported, with the reason") {
   const Run& whole = published().run("llama3-405b-8192g-cp1");
   Run run = whole;
@@ -137,9 +144,6 @@ TEST_CASE("run job: what no profile decides makes a run unsupported, with the re
   run = whole;
   run.hardware.chip.clear();
   CHECK_THAT(reason(run), Catch::Contains("chip"));
-  run = whole;
-  run.task = "lora";
-  CHECK_THAT(reason(run), Catch::Contains("LoRA"));
   run = whole;
   run.global_batch = 2047;
   CHECK_THAT(reason(run), Catch::Contains("2047"));

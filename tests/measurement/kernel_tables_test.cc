@@ -74,7 +74,7 @@ TEST_CASE("kernel tables: the published ones are whole and physical") {
   const Result<KernelTables> tables = KernelTables::published();
   if (!tables) FAIL(tables.error().message);
   CHECK(tables->rows(KernelFamily::Matmul).size() == 9725);
-  CHECK(tables->rows(KernelFamily::Attention).size() == 242);
+  CHECK(tables->rows(KernelFamily::Attention).size() == 302);
   CHECK(tables->rows(KernelFamily::Memory).size() == 76);
   CHECK(tables->rows(KernelFamily::Matmul, "h800-sxm5").size() == 69);
   for (const Measurement& row : tables->rows(KernelFamily::Matmul)) {

@@ -248,13 +248,13 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
         "x.json:13: zero_stages.value: the number 1 is there twice");
   CHECK(complaint("[0, 1]", "[]") == "x.json:13: zero_stages: expected at least one");
   CHECK(complaint("\"2 us\"", "2") ==
-        "x.json:85: launch.value: expected a time such as \"3.7 us\", found the number 2");
+        "x.json:87: launch.value: expected a time such as \"3.7 us\", found the number 2");
   CHECK(complaint("\"2 us\"", "\"2 GB\"") ==
-        "x.json:85: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
+        "x.json:87: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
         "x.json:55: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:69: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
+        "x.json:71: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
         "\"nccl\"");
 }
 
@@ -264,7 +264,7 @@ TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are
   CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") !=
         std::string::npos);
   CHECK(complaint("\"value\": \"2 us\"", "\"value\": \"2 us\", \"mark\": \"x\"") ==
-        "x.json:85: launch.mark: unknown key");
+        "x.json:87: launch.mark: unknown key");
   CHECK(complaint("\"source\": \"nothing is emulated\"", "\"source\": \"\"")
             .find("emulated_recipes.source: expected where the value comes from") !=
         std::string::npos);
