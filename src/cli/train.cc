@@ -75,8 +75,10 @@ class Teller {
   StepMetrics last_;
 };
 
-// The constants that a plan does not hold.
-std::vector<std::string> assumptions(const Plan& plan, const Numerics& n) {
+// The constants that the plan's model does not state.
+std::vector<std::string> assumptions(const Plan& plan) {
+  if (plan.model.numerics) return {};
+  const Numerics n;
   std::vector<std::string> assumed = {
       fmt::format("norm epsilon {}, rotary base {:.0f}", n.norm_epsilon, n.rope_theta)};
   if (plan.model.moe) {
@@ -92,7 +94,7 @@ std::vector<std::string> assumptions(const Plan& plan, const Numerics& n) {
 Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
                           const Console& console) {
   const Plan plan = TRY(read_plan(options.plan));
-  if (leads_job()) print_assumed(assumptions(plan, options.training.numerics), common, console);
+  if (leads_job()) print_assumed(assumptions(plan), common, console);
   Teller teller(options, common, console);
   const std::int64_t first = TRY(first_step(options.training));
   TRY(teller.open(first));

@@ -63,6 +63,7 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.fused_projections,
           s.selective_by_op,
           s.recompute_stops_early,
+          s.loss_metrics,
           s.keeps_gathered,
           s.gradient_dtype};
 }

@@ -45,6 +45,7 @@ struct Fusions {
   // Full recomputation of a layer ends with the last tensor that a gradient reads: the projection
   // down and what follows it do not run again (PyTorch's checkpoint since 2.1).
   bool recompute_stops_early = false;
+  bool loss_metrics = false;    // two metrics repeat the loss in float32 when activations are gone
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
   friend auto operator<=>(const Fusions&, const Fusions&) = default;

@@ -320,6 +320,11 @@ TensorId head_block(const Site& site, TensorId x) {
     const TensorId loss = b.tensor("loss", site.inside(), 1, Dtype::F32);
     b.memory_bound(OpKind::Loss, "cross-entropy", {logits}, loss);
     b.last().input_grad_needs = {logits};
+    if (b.fusions().loss_metrics) {
+      // A float copy, its softmax: one metric's passes here, the other's with the gradient.
+      const double elements = site.inside().expected * vocab;
+      b.memory_bound(OpKind::Elementwise, "loss metrics", {}, kNoTensor, elements * (6 + 8));
+    }
     return loss;
   }
   // Operation by operation: a float copy, then its softmax.

@@ -28,7 +28,7 @@ Result<ModelSpec> common(JsonObject& config, const std::string& name) {
   model.max_positions = TRY(size(config, "max_position_embeddings", limits::kPositions));
   model.tied_embeddings = TRY(config.boolean_or("tie_word_embeddings", false));
   TRY(expect_word(config, "hidden_act", "silu"));
-  TRY(check_rope(config, model.max_positions));
+  TRY(add_numerics(config, model));
   model.attention.heads = TRY(size(config, "num_attention_heads", limits::kHeads));
   return model;
 }
@@ -257,7 +257,9 @@ Result<ModelSpec> import_config(const Json& node, const std::string& file) {
   const std::string type = TRY(config.string("model_type"));
   for (const Family& family : kFamilies) {
     if (family.model_type != type) continue;
-    const ModelSpec model = TRY(family.read(config, model_name(file)));
+    ModelSpec model = TRY(family.read(config, model_name(file)));
+    const bool normalised = type == "mixtral" || type == "deepseek_v3" || type == "kimi_k2";
+    TRY(add_routed_weights(config, normalised, model));
     const Status status = validate(model);
     if (!status) return tl::unexpected(status.error().within(config.place()));
     return model;

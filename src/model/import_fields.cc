@@ -208,9 +208,8 @@ Status add_window(JsonObject& config, ModelSpec& model) {
   return {};
 }
 
-Status check_rope(JsonObject& config, int max_positions) {
-  TRY(config.number_or("rope_theta", 1, 1e12, 1e4));
-  if (!config.has("rope_scaling")) return {};
+Result<std::string> rope_scaling(JsonObject& config, int max_positions) {
+  if (!config.has("rope_scaling")) return std::string();
   JsonObject scaling = TRY(config.object("rope_scaling"));
   const std::string type = TRY(scaling.string_or("rope_type", ""));
   const std::string old_type = TRY(scaling.string_or("type", type));
@@ -226,6 +225,25 @@ Status check_rope(JsonObject& config, int max_positions) {
                                scaling.place("original_max_position_embeddings"), max_positions,
                                original));
   }
+  return old_type.empty() ? "unnamed" : old_type;
+}
+
+Status add_numerics(JsonObject& config, ModelSpec& model) {
+  Numerics n;
+  n.norm_epsilon = TRY(config.number_or("rms_norm_eps", 0, 1, n.norm_epsilon));
+  n.rope_theta = TRY(config.number_or("rope_theta", 1, 1e12, n.rope_theta));
+  n.rope_scaling = TRY(rope_scaling(config, model.max_positions));
+  if (n.rope_scaling == "default") n.rope_scaling.clear();
+  if (config.has("rms_norm_eps") && config.has("rope_theta")) model.numerics = n;
+  return {};
+}
+
+Status add_routed_weights(JsonObject& config, bool normalised_by_default, ModelSpec& model) {
+  const bool normalised = TRY(config.boolean_or("norm_topk_prob", normalised_by_default));
+  const double scale = TRY(config.number_or("routed_scaling_factor", 0, 1e6, 1));
+  if (!model.moe || !model.numerics) return {};
+  model.numerics->normalise_top_k = normalised;
+  model.numerics->routed_scale = scale;
   return {};
 }
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "model/numerics.h"
+
 namespace narrows {
 
 enum class AttentionKind { Gqa, Mla };  // MHA is GQA with as many KV heads as heads
@@ -80,6 +82,7 @@ struct ModelSpec {
   int lora_rank = 0;
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
+  std::optional<Numerics> numerics;  // as its config.json says; nothing where none did
 
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };

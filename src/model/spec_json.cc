@@ -135,6 +135,27 @@ Result<MoeSpec> read_moe(JsonObject object) {
   return m;
 }
 
+Json numerics_json(const Numerics& n) {
+  Json json = Json::object();
+  json.set("norm_epsilon", n.norm_epsilon);
+  json.set("rope_theta", n.rope_theta);
+  json.set("rope_scaling", n.rope_scaling);
+  json.set("normalise_top_k", n.normalise_top_k);
+  json.set("routed_scale", n.routed_scale);
+  return json;
+}
+
+Result<Numerics> read_numerics(JsonObject object) {
+  Numerics n;
+  n.norm_epsilon = TRY(object.number("norm_epsilon", 0, 1));
+  n.rope_theta = TRY(object.number("rope_theta", 1, 1e12));
+  n.rope_scaling = TRY(object.string_or("rope_scaling", ""));
+  n.normalise_top_k = TRY(object.boolean_or("normalise_top_k", true));
+  n.routed_scale = TRY(object.number_or("routed_scale", 0, 1e6, 1));
+  TRY(object.finish());
+  return n;
+}
+
 // "file:line: path.key: what is wrong" for a flaw in what `object` holds.
 std::string located(JsonObject& object, const Flaw& flaw) {
   const std::size_t dot = flaw.field.find('.');
@@ -163,6 +184,7 @@ Json to_json(const ModelSpec& model) {
   if (model.lora_rank > 0) json.set("lora_rank", model.lora_rank);
   json.set("attention", attention_json(model.attention));
   json.set("moe", model.moe ? moe_json(*model.moe) : Json());
+  if (model.numerics) json.set("numerics", numerics_json(*model.numerics));
   return json;
 }
 
@@ -186,6 +208,10 @@ Result<ModelSpec> model_from_json(JsonObject& object) {
   if (object.has("moe")) {
     const JsonObject moe = TRY(object.object("moe"));
     model.moe = TRY(read_moe(moe));
+  }
+  if (object.has("numerics")) {
+    const JsonObject numerics = TRY(object.object("numerics"));
+    model.numerics = TRY(read_numerics(numerics));
   }
   TRY(object.finish());
   if (const std::optional<Flaw> flaw = find_flaw(model)) return invalid(located(object, *flaw));

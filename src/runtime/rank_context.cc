@@ -3,8 +3,9 @@
 
 namespace narrows {
 
-Result<RankContext> make_rank_context(const Plan& plan, const Numerics& numerics, Backend& backend,
-                                      StoragePool& pool, Communicator* world) {
+Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, StoragePool& pool,
+                                      Communicator* world) {
+  const Numerics numerics = plan.model.numerics.value_or(Numerics{});
   const Grid grid(plan.strategy);
   const int rank = world == nullptr ? 0 : world->rank();
   const AttentionSpec& a = plan.model.attention;

@@ -8,15 +8,14 @@
 #include "plan/plan.h"
 #include "runtime/backend.h"
 #include "runtime/groups.h"
-#include "runtime/numerics.h"
 #include "runtime/storage.h"
 #include "runtime/weights.h"
 
 namespace narrows {
 
 struct RankContext {
-  const Plan& plan;  // borrows
-  Numerics numerics;
+  const Plan& plan;   // borrows
+  Numerics numerics;  // the plan's, or the defaults
   Grid grid;
   int rank = 0;
   Coordinates at;
@@ -31,8 +30,8 @@ struct RankContext {
   const Strategy& strategy() const { return plan.strategy; }
 };
 
-Result<RankContext> make_rank_context(const Plan& plan, const Numerics& numerics, Backend& backend,
-                                      StoragePool& pool, Communicator* world);
+Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, StoragePool& pool,
+                                      Communicator* world);
 
 WeightShard weight_shard(const RankContext& rank);
 // How a block's graph is divided on every rank of the plan.

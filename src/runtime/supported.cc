@@ -12,6 +12,9 @@ std::string unknown_part(const ModelSpec& m) {
   if (m.norm != NormKind::Rms) return "LayerNorm";
   if (m.linear_bias || m.attention.qkv_bias) return "biases";
   if (m.learned_positions > 0) return "learned positions";
+  if (m.lora_rank > 0) return "adapters beside frozen weights";
+  if (m.numerics && !m.numerics->rope_scaling.empty())
+    return "rotary positions scaled by " + m.numerics->rope_scaling;
   if (m.mtp_layers > 0) return "multi-token prediction";
   if (m.attention.qk_norm != QkNorm::None) return "normalised queries and keys";
   if (m.moe && m.moe->shared_gate) return "a gate on the shared expert";

@@ -29,12 +29,12 @@ void fill_piece(const WeightPiece& piece, std::uint64_t seed, int layers, float*
 
 }  // namespace
 
-Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, const Numerics& numerics,
-                                               Backend& backend, Communicator* world) {
+Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, Backend& backend,
+                                               Communicator* world) {
   TRY(check_supported(plan));
   std::unique_ptr<Trainer> trainer(new Trainer());
-  trainer->rank_ = std::make_unique<RankContext>(
-      TRY(make_rank_context(plan, numerics, backend, trainer->pool_, world)));
+  trainer->rank_ =
+      std::make_unique<RankContext>(TRY(make_rank_context(plan, backend, trainer->pool_, world)));
   trainer->executor_ = std::make_unique<Executor>(TRY(Executor::make(*trainer->rank_)));
   return trainer;
 }

@@ -21,8 +21,8 @@ struct StepMetrics {
 class Trainer {
  public:
   // Every rank of `world` makes one; null where the plan has one rank. Borrows all of them.
-  static Result<std::unique_ptr<Trainer>> make(const Plan& plan, const Numerics& numerics,
-                                               Backend& backend, Communicator* world);
+  static Result<std::unique_ptr<Trainer>> make(const Plan& plan, Backend& backend,
+                                               Communicator* world);
 
   // The portable random weights (portable.h).
   void initialise(std::uint64_t seed);

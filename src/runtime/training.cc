@@ -84,7 +84,7 @@ class Job {
   Status train(Communicator& world) {
     const std::unique_ptr<Backend> backend = make_cpu_backend(threads_of_rank(plan_));
     const std::unique_ptr<Trainer> trainer =
-        TRY(Trainer::make(plan_, options_.numerics, *backend, world.size() > 1 ? &world : nullptr));
+        TRY(Trainer::make(plan_, *backend, world.size() > 1 ? &world : nullptr));
     const std::int64_t first = TRY(begin(*trainer, world));
     Timeline timeline;
     if (options_.trace) trainer->executor().record(&timeline);

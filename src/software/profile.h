@@ -85,6 +85,9 @@ struct SoftwareProfile {
   bool fused_attention = true;  // FlashAttention; otherwise scores are materialised
   bool fused_permute = true;
   bool fused_loss = true;
+  // Training metrics compute the loss twice more in float32, after the backward pass has freed the
+  // activations.
+  bool loss_metrics = false;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
   bool fused_norm = true;               // against operations over float32 copies
   bool fused_optimizer = true;          // one pass over the state, against one pass an operation

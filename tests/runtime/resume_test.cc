@@ -33,7 +33,7 @@ std::vector<double> losses(const Plan& plan, const Leg& leg) {
       test::on_threads({.ranks = ranks}, [&](Communicator& world) -> Status {
         const std::unique_ptr<Backend> backend = make_cpu_backend(1);
         const std::unique_ptr<Trainer> trainer =
-            TRY(Trainer::make(plan, {}, *backend, ranks > 1 ? &world : nullptr));
+            TRY(Trainer::make(plan, *backend, ranks > 1 ? &world : nullptr));
         const TrainingState here{leg.last, fingerprint_of(plan.model), "portable:1"};
         if (leg.load.empty()) {
           trainer->initialise(1);

@@ -106,7 +106,7 @@ inline void add_gradients(Trainer& trainer, Trained& all) {
 inline Status train_rank(const Plan& plan, const SmallRun& run, Communicator* world, Trained& all,
                          std::mutex& mutex) {
   const std::unique_ptr<Backend> backend = make_cpu_backend(run.threads);
-  const std::unique_ptr<Trainer> trainer = TRY(Trainer::make(plan, {}, *backend, world));
+  const std::unique_ptr<Trainer> trainer = TRY(Trainer::make(plan, *backend, world));
   trainer->initialise(1);
   const ReadTokens read = [&](std::int64_t step, std::int64_t row, std::span<std::int32_t> out) {
     fill(PortableRow{.seed = 1, .step = step, .row = row, .alphabet = plan.model.vocab}, out);

@@ -56,7 +56,7 @@ TEST_CASE("trainer: the timeline has every instruction of the schedule, in order
   Strategy s = one_rank(Recipe::F32);
   const Plan plan = testing::small_plan(testing::small_mla(), s, 16, 4);
   const std::unique_ptr<Backend> backend = make_cpu_backend(1);
-  const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, {}, *backend, nullptr);
+  const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, *backend, nullptr);
   REQUIRE(trainer);
   Timeline timeline;
   (*trainer)->executor().record(&timeline);
@@ -91,7 +91,7 @@ TEST_CASE("trainer: the more is recomputed, the less is kept; in full, a layer k
     plan.stages[0].chunks = {{0, 2, recompute}};
     StoragePool pool;
     const std::unique_ptr<Backend> backend = make_cpu_backend(1);
-    Result<RankContext> rank = make_rank_context(plan, {}, *backend, pool, nullptr);
+    Result<RankContext> rank = make_rank_context(plan, *backend, pool, nullptr);
     REQUIRE(rank);
     ChunkPass pass(*rank, plan.stages[0].chunks[0]);
     std::vector<Block*> blocks;
@@ -115,7 +115,7 @@ TEST_CASE("trainer: the more is recomputed, the less is kept; in full, a layer k
 TEST_CASE("trainer: what it cannot train is refused by name") {
   const auto refusal = [](const Plan& plan) {
     const std::unique_ptr<Backend> backend = make_cpu_backend(1);
-    const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, {}, *backend, nullptr);
+    const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, *backend, nullptr);
     REQUIRE(!trainer);
     CHECK(trainer.error().code == ErrorCode::Unsupported);
     return trainer.error().message;
