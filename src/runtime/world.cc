@@ -14,7 +14,7 @@
 namespace narrows {
 namespace {
 
-// What the threads of a world share with the one that started them. Leaked if a thread hangs.
+// What the threads of a world share with the one that started them; a thread that hangs keeps it.
 struct Threads {
   explicit Threads(const WorldOptions& given, const RankWork& given_work)
       : world({.ranks = given.ranks, .levels = given.levels, .silence = given.silence}),
@@ -58,11 +58,11 @@ bool await_all(Threads& shared, Seconds grace) {
 }
 
 WorldEnd run_threads(const WorldOptions& options, const RankWork& work) {
-  std::unique_ptr<Threads> shared = std::make_unique<Threads>(options, work);
+  const std::shared_ptr<Threads> shared = std::make_shared<Threads>(options, work);
   shared->running = options.ranks;
   std::vector<std::thread> threads;
   for (int rank = 0; rank < options.ranks; ++rank) {
-    threads.emplace_back([&all = *shared, rank] { run_rank(all, rank); });
+    threads.emplace_back([shared, rank] { run_rank(*shared, rank); });
   }
   const bool all_ended = await_all(*shared, options.grace);
   WorldEnd end{shared->world.failure(), true, !all_ended};
@@ -73,8 +73,6 @@ WorldEnd run_threads(const WorldOptions& options, const RankWork& work) {
       thread.detach();
     }
   }
-  // A thread that hangs still refers to it.
-  if (!all_ended) static_cast<void>(shared.release());
   return end;
 }
 
