@@ -14,7 +14,8 @@
 namespace narrows {
 namespace {
 
-// What the threads of a world share with the one that started them; a thread that hangs keeps it.
+// What the threads of a world share with the one that started them. Whoever leaves last ends it:
+// that may be a thread that hung when all others had gone.
 struct Threads {
   explicit Threads(const WorldOptions& given, const RankWork& given_work)
       : world({.ranks = given.ranks, .levels = given.levels, .silence = given.silence}),
@@ -25,7 +26,17 @@ struct Threads {
   std::mutex mutex;
   std::condition_variable ended;
   int running = 0;
+  int holders = 0;
 };
+
+void leave(Threads* shared) {
+  bool last = false;
+  {
+    const std::lock_guard<std::mutex> lock(shared->mutex);
+    last = --shared->holders == 0;
+  }
+  if (last) const std::unique_ptr<Threads> ending(shared);
+}
 
 void run_rank(Threads& shared, int rank) {
   Status status;
@@ -34,9 +45,12 @@ void run_rank(Threads& shared, int rank) {
     status = shared.work(*comm);
   }
   shared.world.end(rank, status);
-  const std::lock_guard<std::mutex> lock(shared.mutex);
-  --shared.running;
-  shared.ended.notify_all();
+  {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    --shared.running;
+    shared.ended.notify_all();
+  }
+  leave(&shared);
 }
 
 // Whether all have ended: without a limit while nothing has failed, then within the grace.
@@ -58,8 +72,9 @@ bool await_all(Threads& shared, Seconds grace) {
 }
 
 WorldEnd run_threads(const WorldOptions& options, const RankWork& work) {
-  const std::shared_ptr<Threads> shared = std::make_shared<Threads>(options, work);
+  Threads* const shared = std::make_unique<Threads>(options, work).release();
   shared->running = options.ranks;
+  shared->holders = options.ranks + 1;
   std::vector<std::thread> threads;
   for (int rank = 0; rank < options.ranks; ++rank) {
     threads.emplace_back([shared, rank] { run_rank(*shared, rank); });
@@ -73,6 +88,7 @@ WorldEnd run_threads(const WorldOptions& options, const RankWork& work) {
       thread.detach();
     }
   }
+  leave(shared);
   return end;
 }
 

@@ -105,7 +105,7 @@ TEST_CASE("software: a fit must bound its own value, and only numbers can be fit
   CHECK(complaint("\"deepep\"", "\"deepep\", \"fit\": {}") ==
         "x.json:73: dispatcher.fit: only a number, a time or a size can be fitted");
   CHECK(complaint("\"value\": 0.5", "\"value\": 0.5, \"fit\": {\"low\": 0, \"high\": 2}") ==
-        "x.json:55: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
+        "x.json:57: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
 }
 
 TEST_CASE("software: every built-in profile reads, and writes back what was read") {
@@ -252,7 +252,7 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
   CHECK(complaint("\"2 us\"", "\"2 GB\"") ==
         "x.json:89: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
-        "x.json:55: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
+        "x.json:57: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
         "x.json:73: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
         "\"nccl\"");
