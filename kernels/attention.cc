@@ -10,7 +10,11 @@
 namespace narrows::kernels {
 namespace {
 
-constexpr std::int64_t kQueries = 64;  // of a block
+// Queries of a block. Tiles multiply so fast that packing keys counts: there, fewer and larger
+// blocks, though more of their scores lie above the diagonal.
+constexpr std::int64_t kQueries = 64;
+constexpr std::int64_t kNarrowQueries = 128;
+std::int64_t queries_of_block(const Attention& op) { return op.narrow ? kNarrowQueries : kQueries; }
 
 // The queries [first, first + rows) of one sequence under one head.
 struct Block {
@@ -30,7 +34,7 @@ struct Scratch {
 };
 Scratch scratch_of(const Attention& op, float* scratch) {
   float* const p = scratch + op.multiply.scratch;
-  return {p, p + kQueries * op.keys, scratch};
+  return {p, p + attention_rows(op) * op.keys, scratch};
 }
 
 template <typename Float>
@@ -45,7 +49,7 @@ Block block_of(const Attention& op, std::int64_t unit, std::int64_t group_head,
   b.kv_head = unit % op.kv_heads;
   b.head = b.kv_head * (op.heads / op.kv_heads) + group_head;
   b.first = first;
-  b.rows = std::min(kQueries, op.queries - first);
+  b.rows = std::min(queries_of_block(op), op.queries - first);
   b.keys = op.positions[first + b.rows - 1] + 1;
   return b;
 }
@@ -129,7 +133,7 @@ void forward_block(const Attention& op, const Block& b, const Scratch& s) {
   float* const scores = s.p;
   score(op, b, s, scores);
   const float scale = scale_of(op);
-  float inverse[kQueries];
+  float inverse[kNarrowQueries];
   for (std::int64_t r = 0; r < b.rows; ++r) {
     const std::int64_t position = op.positions[b.first + r];
     float most = 0;
@@ -239,15 +243,17 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 
-std::int64_t attention_rows(const Attention& op) { return std::min(kQueries, op.queries); }
+std::int64_t attention_rows(const Attention& op) {
+  return std::min(queries_of_block(op), op.queries);
+}
 
 std::int64_t attention_scratch(const Attention& op) {
-  return op.multiply.scratch + 2 * kQueries * op.keys;
+  return op.multiply.scratch + 2 * attention_rows(op) * op.keys;
 }
 
 void attention(const Attention& op, std::int64_t unit, float* scratch) {
   for (std::int64_t h = 0; h < op.heads / op.kv_heads; ++h) {
-    for (std::int64_t first = 0; first < op.queries; first += kQueries) {
+    for (std::int64_t first = 0; first < op.queries; first += queries_of_block(op)) {
       forward_block(op, block_of(op, unit, h, first), scratch_of(op, scratch));
     }
   }
@@ -259,7 +265,7 @@ void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch) 
   clear(op.dk, whole.sequence * f.keys, f.keys, whole.kv_head, f.qk_dim);
   clear(op.dv, whole.sequence * f.keys, f.keys, whole.kv_head, f.v_dim);
   for (std::int64_t h = 0; h < f.heads / f.kv_heads; ++h) {
-    for (std::int64_t first = 0; first < f.queries; first += kQueries) {
+    for (std::int64_t first = 0; first < f.queries; first += queries_of_block(f)) {
       backward_block(op, block_of(f, unit, h, first), scratch_of(f, scratch));
     }
   }

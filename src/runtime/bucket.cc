@@ -270,7 +270,9 @@ Status Buckets::gather() {
 
 void Buckets::clear_gradients() {
   const OpTimer timer(rank_.log, StepWork::ClearGradients);
-  for (Bucket& bucket : buckets_) std::fill(bucket.gradient.begin(), bucket.gradient.end(), 0.0f);
+  for (Bucket& bucket : buckets_) {
+    rank_.backend.clear(bucket.gradient.data(), std::ssize(bucket.gradient));
+  }
 }
 
 bool Buckets::leads(const Bucket& bucket) const {
