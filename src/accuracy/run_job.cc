@@ -46,6 +46,10 @@ constexpr const char* kFusedAttention = "2023-08";
 // values (NeMo's peft.target_modules and dim of its Llama recipes; 405B of Megatron-Bridge).
 constexpr int kLoraRank = 16;
 
+// … of SQuAD, whose prompts with their answers are about 200 tokens, packed into whole sequences:
+// no token attends beyond its own example, on average to half of one.
+constexpr int kLoraWindow = 100;
+
 template <typename T>
 void include(std::vector<T>& all, T value) {
   if (std::find(all.begin(), all.end(), value) == all.end()) all.push_back(value);
@@ -154,8 +158,10 @@ void RunJobs::complete(ModelSpec& model) const {
     if (!same_shape(model, known)) continue;
     model.attention.qk_norm = known.attention.qk_norm;
     model.attention.qkv_bias = known.attention.qkv_bias;
-    model.attention.window = known.attention.window;
-    model.attention.window_every = known.attention.window_every;
+    if (model.lora_rank == 0) {
+      model.attention.window = known.attention.window;
+      model.attention.window_every = known.attention.window_every;
+    }
     if (!model.moe) return;
     model.moe->groups = known.moe->groups;
     model.moe->top_groups = known.moe->top_groups;
@@ -211,6 +217,8 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   if (run.task == "lora") {
     job.model.lora_rank = kLoraRank;
     job.assumed.push_back(fmt::format("lora_rank={}", kLoraRank));
+    job.model.attention.window = kLoraWindow;
+    job.assumed.push_back(fmt::format("packed={}", 2 * kLoraWindow));
   }
   complete(job.model);
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));
