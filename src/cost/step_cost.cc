@@ -163,7 +163,11 @@ void StepCost::add_shard_traffic(int index) {
     return;
   }
   stretch(ticks.forward, ticks.forward_exposed, gather, forward, software.overlap_fsdp);
-  stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter, backward,
+  // Weights that recomputation gathered are let go tensor by tensor, and gathered again for I and
+  // W.
+  const bool twice = software.gathers_by_tensor && strategy_.recompute == Recompute::Full && layer;
+  const Seconds again = twice ? gather + gather : gather;
+  stretch(ticks.weight_grad, ticks.weight_grad_exposed, again + scatter, backward,
           software.overlap_fsdp);
   const Seconds out = copied(held, element, element);
   const Tick in = round_up(out + copied(trained(held), element, wire));
@@ -182,9 +186,11 @@ ShardBuffers StepCost::shard_buffers(Run run) const {
   for (int i = run.first; i <= run.last; ++i) {
     const HeldParameters held =
         held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1));
-    const double parameters = std::ceil(held.all());
-    largest.gradients =
-        max(largest.gradients, std::ceil(trained(held).all()) * unsharded_gradient(software));
+    // Tensor by tensor at most the projection up or down of a layer: a third of it.
+    const double share = software.gathers_by_tensor && strategy_.zero == 3 ? 1.0 / 3 : 1;
+    const double parameters = std::ceil(share * held.all());
+    largest.gradients = max(largest.gradients,
+                            std::ceil(share * trained(held).all()) * unsharded_gradient(software));
     // The item that runs and the one that is fetched meanwhile.
     if (strategy_.zero == 3) {
       largest.weights =

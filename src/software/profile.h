@@ -130,7 +130,7 @@ struct SoftwareProfile {
   // Gathered weights are copied out to their tensors, and gradients into the buffer that is
   // scattered, in the format that travels.
   bool copies_shards = false;
-  // ZeRO-3 gathers and scatters tensor by tensor instead of layer by layer.
+  // ZeRO-3 gathers and scatters tensor by tensor, for recomputation and for gradients anew.
   bool gathers_by_tensor = false;
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
