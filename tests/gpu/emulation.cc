@@ -154,15 +154,31 @@ void prepare(Machine& m, const Launch& how, const Place& block) {
   }
 }
 
-void run_block(Machine& m, const Launch& how) {
-  for (int left = how.threads; left > 0;) {
-    bool moved = false;
-    for (int i = 0; i < how.threads; ++i) {
-      Fiber& f = *m.fibers[static_cast<std::size_t>(m.backwards ? how.threads - 1 - i : i)];
+// Runs what can run of a warp; whether anything could.
+bool run_warp(Machine& m, int warp, int threads) {
+  bool any = false;
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (int lane = 0; lane < 32; ++lane) {
+      const int t = 32 * warp + (m.backwards ? 31 - lane : lane);
+      if (t >= threads) continue;
+      Fiber& f = *m.fibers[static_cast<std::size_t>(t)];
       if (f.done || (f.waits != nullptr && f.waits->passed == f.since)) continue;
       enter(f);
       moved = true;
-      if (f.done) --left;
+    }
+    any = any || moved;
+  }
+  return any;
+}
+
+// A warp runs as far as it can before the next one does: what needs a barrier and has none shows.
+void run_block(Machine& m, const Launch& how) {
+  const int warps = (how.threads + 31) / 32;
+  while (m.block.alive > 0) {
+    bool moved = false;
+    for (int w = 0; w < warps; ++w) {
+      moved = run_warp(m, m.backwards ? warps - 1 - w : w, how.threads) || moved;
     }
     if (moved) continue;
     std::fputs("emulated GPU: threads wait for one another at different barriers\n", stderr);
@@ -202,9 +218,14 @@ const Shown* show(const Shown& mine) {
   return board;
 }
 
+// Copies arrive as late as they may, or, backwards, at once: what waits too little and what is
+// overwritten too early both show.
 void copy_async(void* to, const void* from, bool valid) {
   Fiber& self = *machine().current;
   self.copies.push_back({to, from, valid, self.group});
+  if (!machine().backwards) return;
+  ++self.group;
+  await_copies(0);
 }
 void commit_copies() { ++machine().current->group; }
 void await_copies(int pending) {
