@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 #include <limits>
 
@@ -36,6 +37,10 @@ std::vector<float> widened(const std::vector<std::uint16_t>& bits) {
 }
 
 }  // namespace
+
+bool Device::is_small() const {
+  return name_.rfind("emulated", 0) == 0 || std::getenv("NARROWS_GPU_SMALL") != nullptr;
+}
 
 void Device::need(const Status& status) {
   if (!status.has_value()) FAIL(status.error().message);
@@ -74,6 +79,7 @@ std::vector<float> Device::read(const Values& values) {
 
 void on_each_device(const std::function<void(Device&)>& test) {
   for (const bool backwards : {false, true}) {
+    if (std::getenv("NARROWS_GPU_ONLY") != nullptr) break;
     gpu::emulate_backwards(backwards);
     Device device = emulated(backwards ? "emulated, threads in reverse" : "emulated");
     INFO(device.name());

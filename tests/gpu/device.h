@@ -28,7 +28,8 @@ class Device {
 
   Gpu& gpu() { return gpu_; }
   const std::string& name() const { return name_; }
-  bool is_emulated() const { return name_.rfind("emulated", 0) == 0; }
+  // Small shapes only: on the emulation, and where NARROWS_GPU_SMALL is set (compute-sanitizer).
+  bool is_small() const;
 
   Values values(gpu::Type type, const std::vector<float>& from);
   Values result(gpu::Type type, std::int64_t count);
@@ -60,7 +61,8 @@ class Device {
   Gpu gpu_;
 };
 
-// `test` on the emulation, twice, and on the GPU where there is one.
+// `test` on the emulation, twice, and on the GPU where there is one; with NARROWS_GPU_ONLY set,
+// there alone.
 void on_each_device(const std::function<void(Device&)>& test);
 // `test` on the GPU; without one a line "skipped: no GPU: why" on stdout.
 void on_gpu(const std::function<void(Device&)>& test);

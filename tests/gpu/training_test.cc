@@ -183,7 +183,7 @@ TEST_CASE("gpu router: V3's groups, V2's softmax, every expert chosen, one group
     check_router(d, {5, 160, 6, 8, 3, false, false, false});
     check_router(d, {3, 8, 8, 1, 1, false, true, false});
     check_router(d, {6, 70, 2, 1, 1, true, true, false});
-    if (!d.is_emulated()) check_router(d, {4096, 256, 8, 8, 4, true, true, true});
+    if (!d.is_small()) check_router(d, {4096, 256, 8, 8, 4, true, true, true});
   });
 }
 
@@ -206,7 +206,7 @@ TEST_CASE("gpu loss: a part's maximum and sum, and the gradient in place") {
     for (const gpu::Type type : kTypes) {
       check_loss(d, type, 3, 4000, 4096);
       check_loss(d, type, 4, 77, 81);
-      if (!d.is_emulated()) check_loss(d, type, 256, 129280, 129280);
+      if (!d.is_small()) check_loss(d, type, 256, 129280, 129280);
     }
   });
 }
@@ -279,7 +279,7 @@ TEST_CASE("gpu quantise: bytes and scales are those of plain loops, each kind of
                                      gpu::Tiles::BlocksTransposed}) {
         check_quantise(d, type, tiles, 140, 192);
         check_quantise(d, type, tiles, 131, 67);
-        if (!d.is_emulated()) check_quantise(d, type, tiles, 4096, 7168);
+        if (!d.is_small()) check_quantise(d, type, tiles, 4096, 7168);
       }
     }
   });
