@@ -86,9 +86,9 @@ __global__ void squares_kernel(const SumOfSquares op) {
   if (thread() == 0) op.partial[block_x()] = sum;
 }
 
-__global__ void squares_sum_kernel(const SumOfSquares op) {
+__global__ void squares_sum_kernel(const SumOfSquares op, const int parts) {
   double sum = 0;
-  for (int i = thread(); i < kSumParts; i += threads()) sum += op.partial[i];
+  for (int i = thread(); i < parts; i += threads()) sum += op.partial[i];
   sum = block_sum(sum, shared<double>());
   if (thread() == 0) *op.sum = sum;
 }
@@ -112,11 +112,14 @@ Code run(Context& context, const SumOfSquares& op) {
   const bool wide = op.count % full_width(op.type) == 0 && aligned(16, op.x);
   return by_element(op.type, wide, [&](auto e) {
     using E = decltype(e);
-    const Launch how{.x = kSumParts, .shared_bytes = 256};
+    const int blocks = stride_blocks(op.count, E::kWidth, context.multiprocessors);
+    const int parts = blocks < kSumParts ? blocks : kSumParts;
+    const Launch how{.x = parts, .shared_bytes = 256};
     const Code code =
         start(context, "sum of squares", squares_kernel<typename E::Of, E::kWidth>, how, op);
     if (code != Code::Ok) return code;
-    return start(context, "sum of squares", squares_sum_kernel, Launch{.shared_bytes = 256}, op);
+    return start(context, "sum of squares", squares_sum_kernel, Launch{.shared_bytes = 256}, op,
+                 parts);
   });
 }
 
