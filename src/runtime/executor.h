@@ -18,6 +18,13 @@ namespace narrows {
 using ReadTokens =
     std::function<Status(std::int64_t step, std::int64_t row, std::span<std::int32_t> tokens)>;
 
+// Of a step, or this rank's part of it: sums over ranks are the mean over the global batch.
+struct StepLoss {
+  double next = 0;  // cross-entropy of the next token
+  double mtp = 0;   // of the one after it, unweighted
+  double aux = 0;   // the balance loss
+};
+
 class Executor {
  public:
   // InvalidInput if the plan's schedule cannot be made. Borrows the context.
@@ -25,14 +32,14 @@ class Executor {
   Executor(Executor&&) = default;
 
   // Forward and backward of all micro-batches; gradients stand in the buckets, not yet reduced.
-  // Returns this rank's part of the loss.
-  Result<double> run(std::int64_t step, const ReadTokens& read);
+  // Returns this rank's part of the losses.
+  Result<StepLoss> run(std::int64_t step, const ReadTokens& read);
 
   Buckets& buckets() { return *buckets_; }
 
-  // From now on the time of every instruction is added to `timeline`, which outlives the executor;
-  // null ends it.
-  void record(Timeline* timeline) { timeline_ = timeline; }
+  // From now on the time of every instruction, and of every op if the context has a log, is added
+  // to `timeline`, which outlives the executor; null ends it.
+  void record(Timeline* timeline);
 
  private:
   explicit Executor(RankContext& rank) : rank_(&rank) {}
@@ -53,8 +60,9 @@ class Executor {
   Status give(Way way, int chunk, int micro_batch, Storage data);
   Result<MicroBatch> load(int chunk, int micro_batch) const;
   Status execute(const Instruction& instruction);
-  Status forward(int chunk, int micro_batch);
-  Status input_grad(int chunk, int micro_batch, bool with_weights);
+  Status forward(int chunk, int micro_batch, Storage stream);
+  Status input_grad(int chunk, int micro_batch, Storage gradient, bool with_weights);
+  Status pair(const Instruction& instruction);
   Status weight_grad(int chunk, int micro_batch);
   Status finish_sends();
 
@@ -68,7 +76,7 @@ class Executor {
   Timeline* timeline_ = nullptr;  // borrows
   std::int64_t step_ = 0;
   const ReadTokens* read_ = nullptr;
-  double loss_ = 0;
+  StepLoss loss_;
 };
 
 }  // namespace narrows

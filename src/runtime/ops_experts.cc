@@ -8,35 +8,13 @@
 namespace narrows::ops {
 namespace {
 
-kernels::Router router_of(const OpSite& site, const Op& op) {
-  const MoeSpec& moe = *site.rank.model().moe;
-  const Storage& logits = site.value(op.inputs.front());
-  return {.logits = logits.data(),
-          .chosen = site.value(op.outputs.front()).data(),
-          .rows = logits.rows(),
-          .experts = moe.experts,
-          .top_k = moe.top_k,
-          .groups = moe.groups,
-          .top_groups = moe.top_groups,
-          .sigmoid = moe.score == RouterScore::Sigmoid,
-          .normalise = site.rank.numerics.normalise_top_k,
-          .scale = static_cast<float>(site.rank.numerics.routed_scale)};
-}
-
 kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
   const Storage& x = site.value(op.inputs.front());
   return {.x = x.data(),
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
-          .columns = x.columns() / 2};
-}
-
-// Without sequence parallelism the tensor-parallel ranks send the same tokens. Each then stands for
-// its share of their gradient, as it does of the shared experts': the sums over ranks are whole
-// again.
-float share_of_gradient(const OpSite& site) {
-  const Strategy& s = site.rank.strategy();
-  return s.sequence_parallel ? 1.0f : 1.0f / static_cast<float>(s.tp);
+          .columns = x.columns() / 2,
+          .to_bf16 = site.rounds()};
 }
 
 // The tensor in which the router left its choice.
@@ -70,7 +48,8 @@ Storage rows_to_send(const OpSite& site, const Storage& tokens) {
 Status merge_returned(const OpSite& site, const Storage& received, const OpSite::Target& to) {
   const Exchange& x = site.run.exchange;
   Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
-  TRY(return_rows(x, received.data(), rows.data(), rows.columns(), site.rank.groups.ep.get()));
+  TRY(travel(site.rank, return_rows(x, received.data(), rows.data(), rows.columns(),
+                                    site.rank.groups.ep.get())));
   site.rank.backend.run(sum_lists(x.sent_of_token, rows, to.storage, to.fresh));
   return {};
 }
@@ -111,21 +90,6 @@ void activation_input_grad(const OpSite& site, int index) {
                                             .dscale = is_grouped(op) ? dweight.data() : nullptr});
 }
 
-void router(const OpSite& site, int index) {
-  const Op& op = op_at(site, index);
-  site.make_value(op.outputs.front(), site.value(op.inputs.front()).rows());
-  site.rank.backend.run(router_of(site, op));
-}
-
-void router_input_grad(const OpSite& site, int index) {
-  const Op& op = op_at(site, index);
-  const Storage& dweights = site.grad(op.outputs.front());
-  const OpSite::Target dlogits = site.grad_target(op.inputs.front(), dweights.rows());
-  site.rank.backend.run(kernels::RouterGrad{.forward = router_of(site, op),
-                                            .dweights = dweights.data(),
-                                            .dlogits = dlogits.storage.data()});
-}
-
 Status dispatch(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const MoeSpec& moe = *site.rank.model().moe;
@@ -139,7 +103,8 @@ Status dispatch(const OpSite& site, int index) {
   if (group == nullptr) return {};  // the tokens are where they belong
   const Storage rows = rows_to_send(site, tokens);
   Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group);
+  return travel(site.rank,
+                send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group));
 }
 
 Status dispatch_input_grad(const OpSite& site, int index) {
@@ -195,8 +160,8 @@ Status combine_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Storage rows = rows_to_send(site, site.grad(op.outputs.front()));
   const OpSite::Target to = site.grad_target(op.inputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), to.storage.data(), rows.columns(),
-                   site.rank.groups.ep.get());
+  return travel(site.rank, send_rows(site.run.exchange, rows.data(), to.storage.data(),
+                                     rows.columns(), site.rank.groups.ep.get()));
 }
 
 void add_outputs(const OpSite& site, int index) {
@@ -204,7 +169,7 @@ void add_outputs(const OpSite& site, int index) {
   const Storage& a = site.value(op.inputs[0]);
   const Storage& b = site.value(op.inputs[1]);
   Storage& sum = site.make_value(op.outputs.front(), a.rows());
-  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count()});
+  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count(), site.rounds()});
 }
 
 }  // namespace narrows::ops

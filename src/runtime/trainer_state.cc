@@ -14,7 +14,8 @@ namespace {
 
 // A run of a bucket's elements in memory.
 struct Run {
-  float* data = nullptr;
+  void* data = nullptr;
+  TensorType type = TensorType::F32;
   std::int64_t first = 0;
   std::int64_t last = 0;
 };
@@ -25,7 +26,8 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
     const std::int64_t first = std::max(run.first, w.offset);
     const std::int64_t last = std::min(run.last, w.offset + w.weight.count);
     if (first >= last) continue;
-    const WeightMemory memory{run.data + (first - run.first), TensorType::F32, first - w.offset,
+    const std::int64_t skipped = (first - run.first) * bytes_of(run.type);
+    const WeightMemory memory{static_cast<char*>(run.data) + skipped, run.type, first - w.offset,
                               last - first};
     for (const WeightPiece& piece : w.weight.pieces) {
       std::vector<TensorPart> more = parts_of(piece, memory, suffix);
@@ -35,12 +37,22 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
 }
 
 void add_moments(Bucket& bucket, CheckpointParts& parts) {
-  const auto run = [&](std::vector<float>& moment) {
-    return Run{moment.data(), bucket.first, bucket.last};
+  const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
+    return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
+                          : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };
-  add_parts(bucket, run(bucket.first_moment), ".exp_avg", parts.optimizer);
-  add_parts(bucket, run(bucket.second_moment), ".exp_avg_sq", parts.optimizer);
+  add_parts(bucket, run(bucket.first_moment, bucket.first_moment_bf16), ".exp_avg",
+            parts.optimizer);
+  add_parts(bucket, run(bucket.second_moment, bucket.second_moment_bf16), ".exp_avg_sq",
+            parts.optimizer);
 }
+
+void add_biases(Trainer& trainer, CheckpointParts& parts) {
+  std::vector<TensorPart> biases = trainer.rank().balance.parts();
+  std::move(biases.begin(), biases.end(), std::back_inserter(parts.weights));
+}
+
+bool leads_group(const Group& group) { return group == nullptr || group->rank() == 0; }
 
 }  // namespace
 
@@ -49,10 +61,13 @@ CheckpointParts parts_to_save(Trainer& trainer) {
   Buckets& buckets = trainer.buckets();
   for (Bucket& bucket : buckets.all()) {
     if (!buckets.leads(bucket)) continue;
-    const Run share{buckets.value_share(bucket), bucket.first, bucket.last};
+    const Run share{buckets.value_share(bucket), TensorType::F32, bucket.first, bucket.last};
     add_parts(bucket, share, "", parts.weights);
     add_moments(bucket, parts);
   }
+  const Groups& g = trainer.rank().groups;
+  const bool leads = leads_group(g.shard) && leads_group(g.stage_across) && leads_group(g.mirror);
+  if (leads) add_biases(trainer, parts);
   return parts;
 }
 
@@ -60,11 +75,12 @@ CheckpointParts parts_to_load(Trainer& trainer) {
   CheckpointParts parts;
   for (Bucket& bucket : trainer.buckets().all()) {
     const bool is_whole = std::ssize(bucket.value) == bucket.count;
-    const Run held{bucket.value.data(), is_whole ? 0 : bucket.first,
+    const Run held{bucket.value.data(), TensorType::F32, is_whole ? 0 : bucket.first,
                    is_whole ? bucket.count : bucket.last};
     add_parts(bucket, held, "", parts.weights);
     add_moments(bucket, parts);
   }
+  add_biases(trainer, parts);
   return parts;
 }
 

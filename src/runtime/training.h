@@ -11,6 +11,7 @@
 #include "comm/links.h"
 #include "runtime/checkpoint.h"
 #include "runtime/trainer.h"
+#include "timeline/op_totals.h"
 #include "timeline/timeline.h"
 
 namespace narrows {
@@ -21,6 +22,7 @@ struct TrainingOptions {
   std::int64_t steps = 1;
   std::uint64_t seed = 1;  // of the order of samples
   OptimizerOptions optimizer;
+  LossWeights loss_weights;
   CheckpointOptions checkpoint;             // no folder: none are saved
   std::int64_t checkpoint_every = 100;      // steps; one is saved after the last step in any case
   std::string resume;                       // a folder of checkpoints, or one; "" = begin anew
@@ -30,7 +32,9 @@ struct TrainingOptions {
 };
 
 struct TrainingResult {
-  Timeline timeline;  // measured; of all ranks that are threads of this process
+  int ranks = 0;             // that are threads of this process
+  Timeline timeline;         // measured, with its ops; of these ranks
+  std::vector<OpTotal> ops;  // of these ranks, over all steps: the longest first
   Bytes memory_peak;  // of the tensors of the fullest rank, weights and optimiser state included
   bool stopped = false;
 };
