@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cli/profile_options.h"
 #include "cli/train_options.h"
 #include "plan/training.h"
 #include "planner/search.h"
@@ -67,6 +68,7 @@ struct SimulateOptions {
   std::optional<std::string> cluster;
   std::vector<Setting> settings;
   std::optional<PricePerTime> price;
+  std::optional<std::string> db;  // of a plan on ranks of this machine
   std::optional<std::string> trace;
   std::optional<std::string> out;
 };
@@ -131,7 +133,7 @@ struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
                              DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
-                             ListOptions, ShowOptions, TrainOptions>;
+                             ListOptions, ShowOptions, TrainOptions, ProfileCommand>;
 
 struct Invocation {
   CommonOptions common;

@@ -74,10 +74,12 @@ Result<Timeline> timeline_of(const Job& job, LeafEvaluator& leaf, const Candidat
 
 }  // namespace
 
-Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
+Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price,
+                             const std::vector<Measurement>& measured) {
   TRY(validate(plan));
   TRY(check_recompute(plan));
-  const KernelTables tables = TRY(KernelTables::published());
+  KernelTables tables = TRY(KernelTables::published());
+  if (!measured.empty()) tables = TRY(tables.preferring(measured, plan.cluster.chip));
   const KernelTimes kernels(tables, plan.cluster.chip, plan.software);
   // What the plan names is not chosen again.
   SoftwareProfile software = plan.software;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "measurement/measurement.h"
 #include "plan/plan.h"
 #include "report/plan_view.h"
 #include "timeline/timeline.h"
@@ -16,8 +17,9 @@ struct PlayedPlan {
 };
 
 // The plan is validated first (its cluster or figures may have been changed since it was read).
-// `price` 0 = unknown.
-Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price);
+// `price` 0 = unknown. `measured`: a machine's own rows, which come before the published tables.
+Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price,
+                             const std::vector<Measurement>& measured = {});
 
 // What the fullest rank needs, where it does not fit.
 InfeasibleView infeasible_view(const PlayedPlan& played);

@@ -48,6 +48,7 @@ struct Fusions {
   bool loss_metrics = false;    // two metrics repeat the loss in float32 when activations are gone
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
+  bool wide = false;            // activations are f32 whatever the recipe
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

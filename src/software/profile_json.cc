@@ -30,6 +30,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("gradient_wire_dtype", p.gradient_wire_dtype);
   visit("master_dtype", p.master_dtype);
   visit("moment_dtype", p.moment_dtype);
+  visit("wide_storage", p.wide_storage);
   visit("resident_quantised_weights", p.resident_quantised_weights);
   visit("quantised_activations", p.quantised_activations);
   visit("quantised_gather", p.quantised_gather);
@@ -107,7 +108,7 @@ void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_o
 void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
 
 std::string_view what(Dtype) { return "a format such as \"bf16\""; }
-std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\" or \"all-gather\""; }
+std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\", \"all-gather\" or \"per-rank\""; }
 std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
 std::string_view what(GraphScope) { return "\"none\", \"router\", \"attention\" or \"pass\""; }
 std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }

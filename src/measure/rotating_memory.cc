@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/rotating_memory.h"
+
+#include "base/random.h"
+#include "base/result.h"
+
+namespace narrows {
+namespace {
+
+constexpr std::int64_t kAlign = 16;  // floats of a cache line
+
+std::int64_t aligned(std::int64_t count) { return (count + kAlign - 1) / kAlign * kAlign; }
+
+}  // namespace
+
+RotatingMemory::RotatingMemory(Bytes range) {
+  const auto floats = static_cast<std::int64_t>(range / (4 * byte));
+  grow(read_, floats, true);
+  grow(written_, floats, false);
+}
+
+void RotatingMemory::grow(std::vector<float>& memory, std::int64_t count, bool with_values) {
+  const std::int64_t before = std::ssize(memory);
+  if (before >= count) return;
+  memory.resize(static_cast<std::size_t>(aligned(count)));
+  Random random(static_cast<std::uint64_t>(before));
+  for (std::int64_t i = before; i < std::ssize(memory) && with_values; ++i)
+    memory[static_cast<std::size_t>(i)] = static_cast<float>(random.uniform() - 0.5);
+}
+
+// Pieces are aligned: a few lines more than asked for.
+void RotatingMemory::reserve(std::int64_t reads, std::int64_t writes) {
+  constexpr std::int64_t kPieces = 16 * kAlign;
+  grow(read_, 2 * (reads + kPieces), true);
+  grow(written_, 2 * (writes + kPieces), false);
+  if (read_at_ + reads + kPieces > std::ssize(read_)) read_at_ = 0;
+  if (written_at_ + writes + kPieces > std::ssize(written_)) written_at_ = 0;
+}
+
+float* RotatingMemory::take(std::vector<float>& memory, std::int64_t& at, std::int64_t count) {
+  ASSERT(at + count <= std::ssize(memory));
+  float* const piece = memory.data() + at;
+  at += aligned(count);
+  return piece;
+}
+
+}  // namespace narrows
