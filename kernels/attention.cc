@@ -22,6 +22,17 @@ struct Block {
   std::int64_t keys = 0;  // seen by the last of them
 };
 
+// The two matrices of a block, and the memory of its matmuls.
+struct Scratch {
+  float* p = nullptr;
+  float* ds = nullptr;
+  float* multiply = nullptr;
+};
+Scratch scratch_of(const Attention& op, float* scratch) {
+  float* const p = scratch + op.multiply.scratch;
+  return {p, p + kQueries * op.keys, scratch};
+}
+
 template <typename Float>
 Float* at(const Heads<Float>& heads, std::int64_t row, std::int64_t head) {
   return heads.data + row * heads.row_stride + head * heads.head_stride;
@@ -44,17 +55,18 @@ std::int64_t first_seen(const Attention& op, std::int64_t position) {
 }
 
 // The scores of a block into (rows, keys).
-void score(const Attention& op, const Block& b, float* scores) {
-  op.multiply({.transpose_b = true,
-               .m = b.rows,
-               .n = b.keys,
-               .k = op.qk_dim,
-               .a = at(op.q, b.sequence * op.queries + b.first, b.head),
-               .stride_a = op.q.row_stride,
-               .b = at(op.k, b.sequence * op.keys, b.kv_head),
-               .stride_b = op.k.row_stride,
-               .c = scores,
-               .stride_c = op.keys});
+void score(const Attention& op, const Block& b, const Scratch& s, float* scores) {
+  op.multiply.run({.transpose_b = true,
+                   .m = b.rows,
+                   .n = b.keys,
+                   .k = op.qk_dim,
+                   .a = at(op.q, b.sequence * op.queries + b.first, b.head),
+                   .stride_a = op.q.row_stride,
+                   .b = at(op.k, b.sequence * op.keys, b.kv_head),
+                   .stride_b = op.k.row_stride,
+                   .c = scores,
+                   .stride_c = op.keys},
+                  s.multiply);
 }
 
 // One row of scores becomes unnormalised probabilities; returns their sum, and the maximum.
@@ -103,12 +115,19 @@ void score_grad(const float* p, float* dp, std::int64_t keys, float delta, float
   for (std::int64_t c = 0; c < keys; ++c) dp[c] = scale * p[c] * (dp[c] - delta);
 }
 
+NARROWS_VECTORISED
+void scale_run(float* x, std::int64_t count, float factor, bool to_bf16) {
+  for (std::int64_t c = 0; c < count; ++c) x[c] *= factor;
+  if (to_bf16) round_run(x, count);
+}
+
 float scale_of(const Attention& op) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
 }
 
-void forward_block(const Attention& op, const Block& b, float* scores) {
-  score(op, b, scores);
+void forward_block(const Attention& op, const Block& b, const Scratch& s) {
+  float* const scores = s.p;
+  score(op, b, s, scores);
   const float scale = scale_of(op);
   float inverse[kQueries];
   for (std::int64_t r = 0; r < b.rows; ++r) {
@@ -122,35 +141,39 @@ void forward_block(const Attention& op, const Block& b, float* scores) {
         static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
   }
   float* out = at(op.out, b.sequence * op.queries + b.first, b.head);
-  op.multiply({.m = b.rows,
-               .n = op.v_dim,
-               .k = b.keys,
-               .a = scores,
-               .stride_a = op.keys,
-               .b = at(op.v, b.sequence * op.keys, b.kv_head),
-               .stride_b = op.v.row_stride,
-               .c = out,
-               .stride_c = op.out.row_stride});
+  op.multiply.run({.m = b.rows,
+                   .n = op.v_dim,
+                   .k = b.keys,
+                   .a = scores,
+                   .stride_a = op.keys,
+                   .b = at(op.v, b.sequence * op.keys, b.kv_head),
+                   .stride_b = op.v.row_stride,
+                   .c = out,
+                   .stride_c = op.out.row_stride},
+                  s.multiply);
   for (std::int64_t r = 0; r < b.rows; ++r) {
-    for (std::int64_t c = 0; c < op.v_dim; ++c) out[r * op.out.row_stride + c] *= inverse[r];
+    scale_run(out + r * op.out.row_stride, op.v_dim, inverse[r], op.narrow);
   }
 }
 
 // P and dS of a block, (rows, keys) each.
-void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+void block_grads(const AttentionGrad& op, const Block& b, const Scratch& s) {
   const Attention& f = op.forward;
+  float* const p = s.p;
+  float* const ds = s.ds;
   const std::int64_t token = b.sequence * f.queries + b.first;
-  score(f, b, p);
-  f.multiply({.transpose_b = true,
-              .m = b.rows,
-              .n = b.keys,
-              .k = f.v_dim,
-              .a = at(op.dout, token, b.head),
-              .stride_a = op.dout.row_stride,
-              .b = at(f.v, b.sequence * f.keys, b.kv_head),
-              .stride_b = f.v.row_stride,
-              .c = ds,
-              .stride_c = f.keys});
+  score(f, b, s, p);
+  f.multiply.run({.transpose_b = true,
+                  .m = b.rows,
+                  .n = b.keys,
+                  .k = f.v_dim,
+                  .a = at(op.dout, token, b.head),
+                  .stride_a = op.dout.row_stride,
+                  .b = at(f.v, b.sequence * f.keys, b.kv_head),
+                  .stride_b = f.v.row_stride,
+                  .c = ds,
+                  .stride_c = f.keys},
+                 s.multiply);
   const float scale = scale_of(f);
   for (std::int64_t r = 0; r < b.rows; ++r) {
     const std::int64_t position = f.positions[b.first + r];
@@ -162,42 +185,47 @@ void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
   }
 }
 
-void backward_block(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+void backward_block(const AttentionGrad& op, const Block& b, const Scratch& s) {
   const Attention& f = op.forward;
+  const float* const p = s.p;
+  const float* const ds = s.ds;
   const std::int64_t token = b.sequence * f.queries + b.first;
   const std::int64_t key = b.sequence * f.keys;
-  block_grads(op, b, p, ds);
-  f.multiply({.m = b.rows,
-              .n = f.qk_dim,
-              .k = b.keys,
-              .a = ds,
-              .stride_a = f.keys,
-              .b = at(f.k, key, b.kv_head),
-              .stride_b = f.k.row_stride,
-              .c = at(op.dq, token, b.head),
-              .stride_c = op.dq.row_stride});
-  f.multiply({.transpose_a = true,
-              .m = b.keys,
-              .n = f.qk_dim,
-              .k = b.rows,
-              .a = ds,
-              .stride_a = f.keys,
-              .b = at(f.q, token, b.head),
-              .stride_b = f.q.row_stride,
-              .beta = 1,
-              .c = at(op.dk, key, b.kv_head),
-              .stride_c = op.dk.row_stride});
-  f.multiply({.transpose_a = true,
-              .m = b.keys,
-              .n = f.v_dim,
-              .k = b.rows,
-              .a = p,
-              .stride_a = f.keys,
-              .b = at(op.dout, token, b.head),
-              .stride_b = op.dout.row_stride,
-              .beta = 1,
-              .c = at(op.dv, key, b.kv_head),
-              .stride_c = op.dv.row_stride});
+  block_grads(op, b, s);
+  f.multiply.run({.m = b.rows,
+                  .n = f.qk_dim,
+                  .k = b.keys,
+                  .a = ds,
+                  .stride_a = f.keys,
+                  .b = at(f.k, key, b.kv_head),
+                  .stride_b = f.k.row_stride,
+                  .c = at(op.dq, token, b.head),
+                  .stride_c = op.dq.row_stride},
+                 s.multiply);
+  f.multiply.run({.transpose_a = true,
+                  .m = b.keys,
+                  .n = f.qk_dim,
+                  .k = b.rows,
+                  .a = ds,
+                  .stride_a = f.keys,
+                  .b = at(f.q, token, b.head),
+                  .stride_b = f.q.row_stride,
+                  .beta = 1,
+                  .c = at(op.dk, key, b.kv_head),
+                  .stride_c = op.dk.row_stride},
+                 s.multiply);
+  f.multiply.run({.transpose_a = true,
+                  .m = b.keys,
+                  .n = f.v_dim,
+                  .k = b.rows,
+                  .a = p,
+                  .stride_a = f.keys,
+                  .b = at(op.dout, token, b.head),
+                  .stride_b = op.dout.row_stride,
+                  .beta = 1,
+                  .c = at(op.dv, key, b.kv_head),
+                  .stride_c = op.dv.row_stride},
+                 s.multiply);
 }
 
 void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows, std::int64_t head,
@@ -211,12 +239,16 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 
-std::int64_t attention_scratch(const Attention& op) { return 2 * kQueries * op.keys; }
+std::int64_t attention_rows(const Attention& op) { return std::min(kQueries, op.queries); }
+
+std::int64_t attention_scratch(const Attention& op) {
+  return op.multiply.scratch + 2 * kQueries * op.keys;
+}
 
 void attention(const Attention& op, std::int64_t unit, float* scratch) {
   for (std::int64_t h = 0; h < op.heads / op.kv_heads; ++h) {
     for (std::int64_t first = 0; first < op.queries; first += kQueries) {
-      forward_block(op, block_of(op, unit, h, first), scratch);
+      forward_block(op, block_of(op, unit, h, first), scratch_of(op, scratch));
     }
   }
 }
@@ -228,7 +260,7 @@ void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch) 
   clear(op.dv, whole.sequence * f.keys, f.keys, whole.kv_head, f.v_dim);
   for (std::int64_t h = 0; h < f.heads / f.kv_heads; ++h) {
     for (std::int64_t first = 0; first < f.queries; first += kQueries) {
-      backward_block(op, block_of(f, unit, h, first), scratch, scratch + kQueries * f.keys);
+      backward_block(op, block_of(f, unit, h, first), scratch_of(f, scratch));
     }
   }
 }

@@ -37,7 +37,8 @@ struct Attention {
   std::int64_t v_dim = 0;
   std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
   const std::int32_t* positions = nullptr;
-  MatmulFunction multiply = nullptr;
+  bool narrow = false;  // operands of its matmuls are rounded to bf16, and so is `out`
+  SmallMatmul multiply;
 };
 
 struct AttentionGrad {
@@ -46,8 +47,10 @@ struct AttentionGrad {
   Heads<float> dq, dk, dv;  // written
 };
 
-// The work falls into `units` that may run at once; each needs `scratch` floats of its own.
+// The work falls into `units` that may run at once; each needs `scratch` floats of its own, at a
+// multiple of 64 bytes.
 std::int64_t attention_units(const Attention& op);  // one a sequence and group of heads
+std::int64_t attention_rows(const Attention& op);   // of queries in a block
 std::int64_t attention_scratch(const Attention& op);
 void attention(const Attention& op, std::int64_t unit, float* scratch);
 void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch);

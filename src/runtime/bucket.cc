@@ -170,6 +170,7 @@ Status Buckets::acquire_values(Block& block) {
   for (const int index : used_by(block)) {
     Bucket& bucket = buckets_[at(index)];
     if (bucket.value_uses++ > 0) continue;
+    const OpTimer timer(rank_.log, StepWork::GatherWeights);
     bucket.whole_value = rank_.pool.matrix(1, bucket.count);
     const Buffer whole(bucket.whole_value.data(), bucket.count, Element::F32);
     if (Communicator* shard = shard_of(bucket)) {
@@ -210,6 +211,7 @@ Status Buckets::release_gradients(Block& block) {
 
 // The whole gradient's sum over the shares' ranks, added to this rank's share.
 Status Buckets::scatter(Bucket& bucket) {
+  const OpTimer timer(rank_.log, StepWork::ScatterGradients);
   Storage part = rank_.pool.matrix(1, bucket.last - bucket.first);
   const Buffer whole(bucket.whole_gradient.data(), bucket.count, Element::F32);
   const Buffer mine(part.data(), part.count(), Element::F32);
@@ -233,6 +235,7 @@ float* Buckets::value_share(Bucket& bucket) const {
 }
 
 Status Buckets::reduce() {
+  const OpTimer timer(rank_.log, StepWork::ReduceGradients);
   const Groups& g = rank_.groups;
   // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).
   std::vector<Bucket*> order;
@@ -255,6 +258,7 @@ Status Buckets::reduce() {
 Status Buckets::gather() {
   const int zero = rank_.strategy().zero;
   if (zero == 0 || zero == 3) return {};
+  const OpTimer timer(rank_.log, StepWork::SendWeights);
   for (Bucket& bucket : buckets_) {
     Communicator* shard = shard_of(bucket);
     if (shard == nullptr) continue;
@@ -265,6 +269,7 @@ Status Buckets::gather() {
 }
 
 void Buckets::clear_gradients() {
+  const OpTimer timer(rank_.log, StepWork::ClearGradients);
   for (Bucket& bucket : buckets_) std::fill(bucket.gradient.begin(), bucket.gradient.end(), 0.0f);
 }
 

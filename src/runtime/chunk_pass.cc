@@ -76,7 +76,8 @@ Result<Storage> ChunkPass::forward(ChunkRun& run, Storage stream, Buckets& bucke
     const Storage& carried = last.value(graph.input);
     const Storage& output = last.value(graph.output);
     out = rank_.pool.matrix(output.rows(), output.columns());
-    rank_.backend.run(kernels::Add{carried.data(), output.data(), out.data(), out.count()});
+    rank_.backend.run(
+        kernels::Add{carried.data(), output.data(), out.data(), out.count(), last.rounds()});
   }
   drop_after_forward(last);
   return out;
@@ -111,7 +112,10 @@ Status ChunkPass::weight_grad_of(ChunkRun& run, std::size_t i, Buckets& buckets)
 }
 
 Result<Storage> ChunkPass::input_grad(ChunkRun& run, Storage gradient, Buckets& buckets) {
-  for (std::size_t i = blocks_.size(); i-- > 0;) TRY(input_grad_of(run, i, gradient, buckets));
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    TRY(input_grad_of(run, i, gradient, buckets));
+    pack_for_weight_grad(site(run, i));
+  }
   return gradient;
 }
 

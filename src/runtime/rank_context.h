@@ -8,6 +8,7 @@
 #include "plan/plan.h"
 #include "runtime/backend.h"
 #include "runtime/groups.h"
+#include "runtime/op_log.h"
 #include "runtime/storage.h"
 #include "runtime/weights.h"
 
@@ -25,6 +26,7 @@ struct RankContext {
   Groups groups;
   kernels::RotaryTable rotary;
   Multiply format = Multiply::F32;
+  OpLog* log = nullptr;  // borrows; null: times are not taken
 
   const ModelSpec& model() const { return plan.model; }
   const Strategy& strategy() const { return plan.strategy; }
