@@ -30,6 +30,8 @@ Result<int> train_command(const TrainOptions& options, const CommonOptions& comm
                           const Console& console);
 Result<int> profile_command(const ProfileCommand& options, const CommonOptions& common,
                             const Console& console);
+Result<int> tune_command(const TuneOptions& options, const CommonOptions& common,
+                         const Console& console);
 Result<int> version_command(const CommonOptions& common, const Console& console);
 
 }  // namespace narrows

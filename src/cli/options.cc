@@ -15,8 +15,9 @@ namespace narrows {
 namespace {
 
 constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
-                                  "calibrate", "import",   "list",    "show", "train", "profile"};
-constexpr const char* kNotBuilt[] = {"tune", "sweep", "recipe", "report", "export"};
+                                  "calibrate", "import",   "list",    "show", "train", "profile",
+                                  "tune"};
+constexpr const char* kNotBuilt[] = {"sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -27,6 +28,8 @@ struct RawJob {
 struct Raw {
   RawTrain train;
   RawProfile profile;
+  std::string trials, trial_steps, launch;
+  std::vector<std::string> links;
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
@@ -59,6 +62,21 @@ void add_plan(CLI::App& app, Raw& raw) {
   plan->add_option("--time-limit", raw.time_limit, "seconds of search");
   plan->add_option("--db", raw.job.db, "store whose measurements come before the published ones");
   plan->add_option("--out", raw.out, "write the plan file");
+}
+
+void add_tune(CLI::App& app, Raw& raw) {
+  CLI::App* tune = app.add_subcommand(
+      "tune", "Plan, try the best plans for a few steps, and plan again with what was measured");
+  tune->add_option("--model", raw.job.model, "built-in name or a config.json")->required();
+  tune->add_option("--cluster", raw.job.cluster, "local[:N]")->required();
+  add_training_options(*tune, raw.job);
+  tune->add_option("--trials", raw.trials, "plans to try (4)");
+  tune->add_option("--steps", raw.trial_steps, "steps of a trial (5)");
+  tune->add_option("--launch", raw.launch, "starts a trial's ranks as processes: 'mpirun -np 2'");
+  tune->add_option("--emulate-links", raw.links, "LEVEL=BANDWIDTH,LATENCY in the trials")
+      ->allow_extra_args(false);
+  tune->add_option("--db", raw.job.db, "store ($XDG_DATA_HOME/narrows/measurements.db)");
+  tune->add_option("--out", raw.out, "write the best plan's file");
 }
 
 void add_simulate(CLI::App& app, Raw& raw) {
@@ -141,6 +159,7 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_import(app, raw);
   add_train(app, raw.train);
   add_profile(app, raw.profile);
+  add_tune(app, raw);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -197,6 +216,17 @@ Result<Command> plan_of(const Raw& raw) {
   TRY(read_option(plan.time_limit, {"--time-limit", raw.time_limit}, positive_seconds));
   if (!raw.out.empty()) plan.out = raw.out;
   return plan;
+}
+
+Result<Command> tune_of(const Raw& raw) {
+  TuneOptions tune;
+  tune.job = TRY(job_of(raw.job));
+  TRY(read_option(tune.trials, {"--trials", raw.trials}, positive_int));
+  TRY(read_option(tune.steps, {"--steps", raw.trial_steps}, positive_int));
+  tune.launch = raw.launch;
+  tune.links = raw.links;
+  if (!raw.out.empty()) tune.out = raw.out;
+  return tune;
 }
 
 Result<Command> simulate_of(const Raw& raw) {
@@ -279,6 +309,7 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "diff") return DiffOptions{raw.first, raw.second};
   if (name == "train") return train_of(raw.train);
   if (name == "profile") return profile_of(raw.profile);
+  if (name == "tune") return tune_of(raw);
   if (name == "validate") return validate_of(raw);
   if (name == "calibrate") return calibrate_of(raw);
   if (name == "import") return import_of(raw);
@@ -344,6 +375,7 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
         args[i] == "--version" || args[i] == "--published" || args[i] == "--links" ||
+        args[i] == "--compare" ||
         (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))

@@ -80,6 +80,15 @@ struct CompareOptions {
   Seconds time_limit;
 };
 
+struct TuneOptions {
+  JobOptions job;
+  int trials = 4;      // plans to try
+  int steps = 5;       // of each trial, after one that does not count
+  std::string launch;  // a command that starts ranks as processes; "" = threads
+  std::vector<std::string> links;  // --emulate-links
+  std::optional<std::string> out;
+};
+
 struct DiffOptions {
   std::string first;
   std::string second;
@@ -133,7 +142,8 @@ struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
                              DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
-                             ListOptions, ShowOptions, TrainOptions, ProfileCommand>;
+                             ListOptions, ShowOptions, TrainOptions, ProfileCommand,
+                             TuneOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -19,9 +19,13 @@ Result<std::string> store_path(const std::optional<std::string>& db, bool to_wri
 // "2026-11-22".
 std::string today();
 
+// Kind of the origins of rows that trial runs gave.
+inline constexpr const char* kTrialOrigin = "trial";
+
 struct OwnMeasurements {
   std::string path;
-  std::vector<Measurement> kernels;  // one row an op: medians
+  std::vector<Measurement> kernels;  // one row an op: the median of all samples
+  std::vector<int> samples;          // of each that the profiler took
   std::vector<LinkMeasurement> links;
   bool empty() const { return kernels.empty(); }
 };

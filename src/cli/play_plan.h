@@ -10,10 +10,18 @@
 
 namespace narrows {
 
+// An op as the forecast prices it.
+struct PredictedOp {
+  OpLabel label;    // block, name, kind and direction
+  double runs = 0;  // a step, on all ranks together
+  Seconds time;     // of one
+};
+
 struct PlayedPlan {
   PlanView view;  // without a search
   bool fits = true;
   Timeline timeline;  // pipeline, then what ends the step; memory of every pipeline rank
+  std::vector<PredictedOp> ops;
 };
 
 // The plan is validated first (its cluster or figures may have been changed since it was read).

@@ -93,9 +93,12 @@ Result<std::vector<OpCase>> cases_for(const ProfileCommand& command, const Profi
   return cases_of(model.spec, space);
 }
 
-std::set<std::string> known_keys(const OwnMeasurements& own) {
+// Ops with as many samples as a finished task has.
+std::set<std::string> known_keys(const OwnMeasurements& own, int least) {
   std::set<std::string> keys;
-  for (const Measurement& row : own.kernels) keys.insert(key_of(row));
+  for (std::size_t i = 0; i < own.kernels.size(); ++i) {
+    if (own.samples[i] >= least) keys.insert(key_of(own.kernels[i]));
+  }
   for (const LinkMeasurement& row : own.links) keys.insert(link_key(row));
   return keys;
 }
@@ -130,8 +133,11 @@ Result<int> profile_command(const ProfileCommand& command, const CommonOptions& 
   std::optional<Keeper> keeper;
   ProfileOptions options;
   if (leads) keeper.emplace(TRY(Store::open(path)), machine);
-  const OwnMeasurements known = TRY(own_measurements(path, machine.chip));
-  options.known = known_keys(known);
+  // All processes of a job leave out the same. The first may be making the store just now: then it
+  // is empty.
+  const Result<OwnMeasurements> known = own_measurements(path, machine.chip);
+  if (!known && leads) return tl::unexpected(known.error());
+  if (known) options.known = known_keys(*known, options.rules.least);
   options.ranks = ranks;
   options.rules.budget = command.budget;
   options.cases = TRY(cases_for(command, profiles, info, ranks));

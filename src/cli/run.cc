@@ -48,6 +48,7 @@ struct Dispatch {
   Result<int> operator()(const ProfileCommand& o) const {
     return profile_command(o, common, console);
   }
+  Result<int> operator()(const TuneOptions& o) const { return tune_command(o, common, console); }
   Result<int> operator()(const ShowOptions& o) const { return show_command(o, common, console); }
 };
 

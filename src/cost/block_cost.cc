@@ -180,6 +180,31 @@ Graph BlockPricer::graph_of(const Key& key) const {
   return graph;
 }
 
+// Where kernels work in f32 under a narrower recipe, what waits for a gradient waits in bf16.
+void BlockPricer::add_packing(const Graph& graph, Recipe recipe, BlockCost& cost) const {
+  if (!software_.wide_storage || recipe == Recipe::F32) return;
+  double kept = 0, read = 0;
+  std::vector<TensorId> ids = graph.kept_for_input;
+  ids.insert(ids.end(), graph.kept_for_weight.begin(), graph.kept_for_weight.end());
+  for (const TensorId id : ids) {
+    const Tensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+    const double elements = tensor.rows.expected * tensor.columns;
+    kept += elements;
+    const bool is_read =
+        std::any_of(graph.forward.begin(), graph.forward.end(), [id](const Op& op) {
+          return std::count(op.input_grad_needs.begin(), op.input_grad_needs.end(), id) > 0;
+        });
+    if (is_read) read += elements;
+  }
+  const auto add = [](PassCost& pass, const Estimate& estimate) {
+    pass.stream += estimate.time;
+    pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
+    pass.uncertain += estimate.error * estimate.time;
+  };
+  if (kept > 0) add(cost.forward, kernels_.packing(Direction::Forward, kept));
+  if (read > 0) add(cost.input_grad, kernels_.packing(Direction::InputGrad, read));
+}
+
 BlockCost BlockPricer::compute(const Key& key) const {
   const Graph graph = graph_of(key);
   BlockCost cost;
@@ -189,6 +214,7 @@ BlockCost BlockPricer::compute(const Key& key) const {
   cost.recomputed_exchange = again.forward();
   cost.input_grad = price_ops(graph.input_grad, key, cost.exchange);
   cost.weight_grad = price_ops(graph.weight_grad, key, cost.exchange);
+  add_packing(graph, key.layout.recipe, cost);
   cost.kept = kept_bytes(graph);
   cost.transient = transient_bytes(graph);
   return cost;

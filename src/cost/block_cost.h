@@ -98,6 +98,7 @@ class BlockPricer {
   double fullest_over_mean(int ep, double tokens) const;
   Graph graph_of(const Key& key) const;
   BlockCost compute(const Key& key) const;
+  void add_packing(const Graph& graph, Recipe recipe, BlockCost& cost) const;
   Seconds exchange_price(const Op& op, const BlockLayout& layout) const;
   PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
   Estimate price_op(const Op& op, Recipe recipe) const;

@@ -44,6 +44,11 @@ Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic, Direction directi
   return memory_->time(kind, traffic);
 }
 
+Estimate KernelTimes::packing(Direction direction, double elements) const {
+  if (machine_) return machine_->packing(direction, elements);
+  return {Seconds(), Basis::Measured, 0};
+}
+
 Estimate KernelTimes::optimizer(Bytes traffic) const {
   return memory_bound(OpKind::Optimizer, traffic);
 }

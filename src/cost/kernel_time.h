@@ -51,6 +51,8 @@ class KernelTimes {
   // do not tell directions apart; a machine's own measurements do (machine_times.h).
   Estimate memory_bound(OpKind kind, Bytes traffic,
                         Direction direction = Direction::Forward) const;
+  // A machine's activations packed to wait in bf16 (Forward) and unpacked; nothing elsewhere.
+  Estimate packing(Direction direction, double elements) const;
   // One pass of the optimizer over its state.
   Estimate optimizer(Bytes traffic) const;
 

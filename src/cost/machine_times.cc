@@ -36,11 +36,16 @@ Scatter::Place place_of(const AttentionShape& s) {
           log2_of(std::max(s.batch * s.heads, 1.0)), 0};
 }
 
-// Sums hand their gradient on, and the loss leaves its own in forward: no pass at all.
+// Sums hand their gradient on, and the loss leaves its own in forward: no pass at all. Operands are
+// quantised in their matmuls.
 bool is_nothing(OpKind kind, Direction direction) {
-  return direction != Direction::Forward &&
-         (kind == OpKind::Elementwise || kind == OpKind::Loss);
+  const bool is_gradient = direction != Direction::Forward;
+  return kind == OpKind::Quantise ||
+         (is_gradient && (kind == OpKind::Elementwise || kind == OpKind::Loss));
 }
+
+// A format that no processor multiplies in is rounded in software, over f32's time.
+constexpr double kEmulated = 2;
 
 }  // namespace
 
@@ -123,6 +128,10 @@ Seconds MachineTimes::attention_floor(Direction direction, const AttentionShape&
 }
 
 Estimate MachineTimes::matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const {
+  if (is_quantised(recipe) && matmuls_.find({recipe, direction}) == matmuls_.end()) {
+    const Estimate wide = matmul(Recipe::F32, direction, shape);
+    return {kEmulated * wide.time, Basis::Roofline, kRates};
+  }
   const Seconds floor = matmul_floor(recipe, shape);
   const auto group = matmuls_.find({recipe, direction});
   if (group == matmuls_.end()) {
@@ -149,6 +158,13 @@ Estimate MachineTimes::attention(Direction direction, const AttentionShape& s) c
       {s.heads, s.kv_heads, s.queries, s.keys, s.qk_dim, s.v_dim, s.causal, s.window});
   if (family != group.families.end()) return family->second.at(s.batch);
   return {floor / group.efficiencies.at(place_of(s)).value, Basis::Transferred, kOtherFamily};
+}
+
+Estimate MachineTimes::packing(Direction direction, double elements) const {
+  const Bytes traffic = 6 * elements * byte;
+  const auto curve = moves_.find({"quantise", direction});
+  if (elements > 0 && curve != moves_.end()) return curve->second.at(traffic / byte);
+  return {traffic / bandwidth_, Basis::Roofline, kRates};
 }
 
 Estimate MachineTimes::memory_bound(OpKind kind, Direction direction, Bytes traffic) const {

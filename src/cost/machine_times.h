@@ -43,6 +43,8 @@ class MachineTimes {
   Estimate matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const;
   Estimate attention(Direction direction, const AttentionShape& shape) const;
   Estimate memory_bound(OpKind kind, Direction direction, Bytes traffic) const;
+  // Activations that wait for their gradient in bf16: packed after forward, unpacked before.
+  Estimate packing(Direction direction, double elements) const;
 
  private:
   using Key = std::vector<std::int64_t>;

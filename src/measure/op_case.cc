@@ -229,6 +229,14 @@ OpCase optimizer_case(std::int64_t parameters) {
   return c;
 }
 
+OpCase packing_case(std::int64_t floats, Direction direction) {
+  OpCase c;
+  c.name = "packing";
+  c.what = moved("quantise", direction, static_cast<double>(floats) * 6 * byte);
+  c.run = op_parts::packing(floats, direction != Direction::Forward);
+  return c;
+}
+
 OpCase copy_case(Bytes bytes) {
   OpCase c;
   c.name = "copy";

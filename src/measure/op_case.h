@@ -43,6 +43,9 @@ OpCase op_case(const GraphSite& site, const Op& op);
 OpCase matmul_case(Recipe recipe, const MatmulShape& shape);
 // AdamW over `parameters` of a rank, the norm of their gradient and its clearing.
 OpCase optimizer_case(std::int64_t parameters);
+// `floats` packed to bf16 to wait for their gradient (forward), or made floats again (input
+// gradient): class "quantise".
+OpCase packing_case(std::int64_t floats, Direction direction);
 // Rows of memory copied: `bytes` read and as many written.
 OpCase copy_case(Bytes bytes);
 

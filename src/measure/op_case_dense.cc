@@ -78,14 +78,23 @@ void multiply(const MatmulPlan& p, Multiply format, Backend& backend, RotatingMe
   const float* const x = memory.input(p.m() * p.stride);
   const float* const dy = memory.input(p.m() * p.shape.n);
   const float* const weight = memory.input(weights);
+  // What waited for the weight gradient waited in bf16.
+  const bool waited = format == Multiply::Bf16 && p.direction == Direction::WeightGrad;
+  const std::uint16_t* const kept = waited ? memory.narrow_input(p.m() * p.stride) : nullptr;
   float* out = memory.output(written);
   for (std::int64_t g = 0; g < p.shape.groups; ++g) {
     const std::int64_t first = p.m() * g / p.shape.groups;
     const std::int64_t rows = p.m() * (g + 1) / p.shape.groups - first;
     if (rows == 0) continue;
-    backend.run(product(p, {rows, x + first * p.stride, dy + first * p.shape.n,
-                            weight + g * p.shape.n * p.shape.k, out}),
-                format);
+    kernels::Matmul op = product(p, {rows, x + first * p.stride, dy + first * p.shape.n,
+                                     weight + g * p.shape.n * p.shape.k, out});
+    op.to_bf16 = format == Multiply::Bf16 && p.direction == Direction::Forward;
+    if (waited) {
+      op.b = nullptr;
+      op.b_narrow = kept + first * p.stride;
+      op.stride_b_narrow = p.stride;
+    }
+    backend.run(op, format);
     out += results(p, rows);
   }
 }

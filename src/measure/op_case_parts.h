@@ -40,6 +40,7 @@ Run sum(std::int64_t count);
 Run embedding(Rows32 out, std::int64_t table, Direction direction);
 Run loss(Rows32 logits);
 Run optimizer(std::int64_t parameters);
+Run packing(std::int64_t floats, bool back);
 Run copy(std::int64_t floats);
 
 }  // namespace narrows::op_parts

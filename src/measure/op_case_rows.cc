@@ -236,6 +236,21 @@ Run optimizer(std::int64_t parameters) {
   };
 }
 
+// A rank's own halves, which both ways read and write.
+Run packing(std::int64_t floats, bool back) {
+  constexpr std::int64_t kColumns = 256;
+  const std::int64_t rows = std::max<std::int64_t>(1, floats / kColumns);
+  std::vector<std::uint16_t> halves(static_cast<std::size_t>(rows * kColumns), 0x3f00);
+  return [=](Backend& backend, RotatingMemory& memory) mutable {
+    memory.reserve(0, rows * kColumns);
+    backend.run(kernels::PackRows{.wide = memory.output(rows * kColumns),
+                                  .halves = halves.data(),
+                                  .rows = rows,
+                                  .columns = kColumns,
+                                  .back = back});
+  };
+}
+
 Run copy(std::int64_t floats) {
   const std::int64_t columns = std::min<std::int64_t>(floats, 1024);
   std::vector<std::int32_t> rows(static_cast<std::size_t>(floats / columns));

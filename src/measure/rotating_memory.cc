@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "measure/rotating_memory.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "base/random.h"
 #include "base/result.h"
 
@@ -35,6 +38,22 @@ void RotatingMemory::reserve(std::int64_t reads, std::int64_t writes) {
   grow(written_, 2 * (writes + kPieces), false);
   if (read_at_ + reads + kPieces > std::ssize(read_)) read_at_ = 0;
   if (written_at_ + writes + kPieces > std::ssize(written_)) written_at_ = 0;
+}
+
+// A bf16 is the upper half of a float.
+const std::uint16_t* RotatingMemory::narrow_input(std::int64_t count) {
+  const std::int64_t range = std::max(2 * count, std::ssize(read_));
+  if (std::ssize(narrow_) < range) {
+    narrow_.resize(static_cast<std::size_t>(range));
+    for (std::size_t i = 0; i < narrow_.size(); ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(read_[i % read_.size()]);
+      narrow_[i] = static_cast<std::uint16_t>(bits >> 16);
+    }
+  }
+  if (narrow_at_ + count > std::ssize(narrow_)) narrow_at_ = 0;
+  const std::uint16_t* const piece = narrow_.data() + narrow_at_;
+  narrow_at_ += aligned(count);
+  return piece;
 }
 
 float* RotatingMemory::take(std::vector<float>& memory, std::int64_t& at, std::int64_t count) {

@@ -23,13 +23,16 @@ class RotatingMemory {
   // `count` floats in [-0.5, 0.5).
   const float* input(std::int64_t count) { return take(read_, read_at_, count); }
   float* output(std::int64_t count) { return take(written_, written_at_, count); }
+  // The same numbers as input's in bf16, from a range of their own half as long; no reserve needed.
+  const std::uint16_t* narrow_input(std::int64_t count);
 
  private:
   static void grow(std::vector<float>& memory, std::int64_t count, bool with_values);
   static float* take(std::vector<float>& memory, std::int64_t& at, std::int64_t count);
 
   std::vector<float> read_, written_;
-  std::int64_t read_at_ = 0, written_at_ = 0;
+  std::vector<std::uint16_t> narrow_;
+  std::int64_t read_at_ = 0, written_at_ = 0, narrow_at_ = 0;
 };
 
 }  // namespace narrows

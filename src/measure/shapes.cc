@@ -136,6 +136,10 @@ std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space) {
     }
   }
   add_optimizer(cases);
+  for (std::int64_t floats = 1 << 14; floats <= 1 << 22; floats *= 4) {
+    cases.add(packing_case(floats, Direction::Forward));
+    cases.add(packing_case(floats, Direction::InputGrad));
+  }
   return cases.take();
 }
 

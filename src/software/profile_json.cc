@@ -30,7 +30,6 @@ void each_field(Profile& p, Visitor& visit) {
   visit("gradient_wire_dtype", p.gradient_wire_dtype);
   visit("master_dtype", p.master_dtype);
   visit("moment_dtype", p.moment_dtype);
-  visit("wide_storage", p.wide_storage);
   visit("resident_quantised_weights", p.resident_quantised_weights);
   visit("quantised_activations", p.quantised_activations);
   visit("quantised_gather", p.quantised_gather);
@@ -87,6 +86,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("recompute_stops_early", p.recompute_stops_early);
   visit("keeps_gathered", p.keeps_gathered);
   visit("defers_scatter", p.defers_scatter);
+  visit("wide_storage", p.wide_storage);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "comm/thread_comm.h"
+#include "measure/bench.h"
 #include "measure/fake_backend.h"
 #include "measure/op_case.h"
 #include "runtime/world.h"

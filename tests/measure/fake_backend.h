@@ -52,6 +52,7 @@ class FakeBackend final : public Backend {
   void run(const kernels::SumRows& op) override { move(2 * op.rows * op.columns); }
   void run(const kernels::ScatterRows& op) override { move(2 * op.rows * op.columns); }
   void run(const kernels::Add& op) override { move(3 * op.count); }
+  void run(const kernels::PackRows& op) override { move(3 * op.rows * op.columns / 2); }
   void run(const kernels::AdamW& op) override { move(7 * op.count); }
   double sum_of_squares(const float*, std::int64_t count) override {
     move(count);

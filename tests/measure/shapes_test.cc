@@ -33,6 +33,7 @@ ModelSpec mla_moe() {
 ModelSpec gqa() {
   ModelSpec m = mla_moe();
   m.name = "small-gqa";
+  m.vocab = 80;
   m.moe.reset();
   m.attention = {.kind = AttentionKind::Gqa, .heads = 4, .kv_heads = 2, .head_dim = 8};
   return m;

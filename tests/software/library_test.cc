@@ -143,7 +143,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
 TEST_CASE("software: every figure of a built-in profile has a source") {
   for (const std::string& name : software_names()) {
     const SoftwareProfile profile = *find_software(name);
-    CHECK(profile.sources.size() == 64);
+    CHECK(profile.sources.size() == 65);
     for (const auto& [field, source] : profile.sources) {
       INFO(name << " " << field);
       CHECK(source.size() > 5);
@@ -254,8 +254,8 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
         "x.json:57: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:73: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
-        "\"nccl\"");
+        "x.json:73: dispatcher.value: expected \"deepep\", \"all-to-all\", \"all-gather\" or "
+        "\"per-rank\", found \"nccl\"");
 }
 
 TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are refused") {
