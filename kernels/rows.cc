@@ -17,14 +17,18 @@ void add_to(float* to, const float* from, std::int64_t count) {
 
 NARROWS_VECTORISED
 double square(const float* x, std::int64_t count) {
-  double lane[8] = {};
+  constexpr int kWide = 32;
+  double lane[kWide] = {};
   std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (int j = 0; j < 8; ++j) {
+  for (; i + kWide <= count; i += kWide) {
+    for (int j = 0; j < kWide; ++j) {
       lane[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
     }
   }
-  for (; i < count; ++i) lane[i % 8] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (; i < count; ++i) lane[i % kWide] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (int width = kWide / 2; width >= 8; width /= 2) {
+    for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
+  }
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 

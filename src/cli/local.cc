@@ -35,7 +35,8 @@ Result<OwnMeasurements> self_timing(int ranks) {
     own.links.push_back(seen.what);
     return {};
   };
-  TRY(profile_machine(options, [] { return make_cpu_backend(1); }, events));
+  TRY(profile_machine(
+      options, [] { return make_cpu_backend(1); }, events));
   return own;
 }
 

@@ -14,9 +14,8 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
-                                  "calibrate", "import",   "list",    "show", "train", "profile",
-                                  "tune"};
+constexpr const char* kBuilt[] = {"plan",   "simulate", "compare", "diff",  "validate", "calibrate",
+                                  "import", "list",     "show",    "train", "profile",  "tune"};
 constexpr const char* kNotBuilt[] = {"sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
@@ -375,8 +374,7 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
         args[i] == "--version" || args[i] == "--published" || args[i] == "--links" ||
-        args[i] == "--compare" ||
-        (args[i] == "--rules" && rules_is_flag))
+        args[i] == "--compare" || (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))
       return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),

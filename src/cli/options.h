@@ -82,9 +82,9 @@ struct CompareOptions {
 
 struct TuneOptions {
   JobOptions job;
-  int trials = 4;      // plans to try
-  int steps = 5;       // of each trial, after one that does not count
-  std::string launch;  // a command that starts ranks as processes; "" = threads
+  int trials = 4;                  // plans to try
+  int steps = 5;                   // of each trial, after one that does not count
+  std::string launch;              // a command that starts ranks as processes; "" = threads
   std::vector<std::string> links;  // --emulate-links
   std::optional<std::string> out;
 };
@@ -142,8 +142,7 @@ struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
                              DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
-                             ListOptions, ShowOptions, TrainOptions, ProfileCommand,
-                             TuneOptions>;
+                             ListOptions, ShowOptions, TrainOptions, ProfileCommand, TuneOptions>;
 
 struct Invocation {
   CommonOptions common;

@@ -1,5 +1,5 @@
-// What this user measured: the store (`--db FILE`, else the default one), or a profile's text form in
-// its place.
+// What this user measured: the store (`--db FILE`, else the default one), or a profile's text form
+// in its place.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -50,8 +50,8 @@ ComparedTime measured_time(const std::string& name, const Runs& runs, double ran
   const bool waits = runs.label.name == "receive" || runs.label.kind == "collective";
   Tick sum;
   for (const Tick time : runs.times) sum += time;
-  row.measured = waits ? (1 / rank_steps) * to_seconds(sum)
-                       : row.runs * to_seconds(middle(runs.times));
+  row.measured =
+      waits ? (1 / rank_steps) * to_seconds(sum) : row.runs * to_seconds(middle(runs.times));
   return row;
 }
 
@@ -108,8 +108,7 @@ std::vector<ComparedTime> instructions_of(const PlayedPlan& predicted,
 
 // Phases in the forecast's order; what of a measured step no op holds is "overhead".
 std::vector<ComparedTime> phases_of(const PlayedPlan& predicted,
-                                    const std::map<std::string, Seconds>& measured,
-                                    Seconds step) {
+                                    const std::map<std::string, Seconds>& measured, Seconds step) {
   std::vector<ComparedTime> rows;
   Seconds rest = step;
   for (const auto& [name, time] : measured) rest -= time;
@@ -160,8 +159,8 @@ PlanComparison compare_plan(const Plan& plan, const PlayedPlan& predicted,
   if (steps.size() > 1) steps.erase(steps.begin());
   comparison.measured_step = middle(steps);
 
-  const double rank_steps = static_cast<double>(measured.ranks) *
-                            static_cast<double>(measured.steps.size());
+  const double rank_steps =
+      static_cast<double>(measured.ranks) * static_cast<double>(measured.steps.size());
   // The forecast's ops are those of all ranks.
   const double ranks = gpus_of(plan.strategy);
   std::map<std::string, Seconds> phases;

@@ -103,8 +103,8 @@ const char* direction_of(const OpPrice& op) {
 std::vector<PredictedOp> ops_of(const Job& job, const Strategy& strategy, LeafEvaluator& leaf) {
   const BlockLayout layout =
       block_layout(strategy, job.training.sequence, Grid(strategy), job.cluster);
-  const double runs = static_cast<double>(strategy.micro_batches) * strategy.dp * strategy.tp *
-                      strategy.cp;
+  const double runs =
+      static_cast<double>(strategy.micro_batches) * strategy.dp * strategy.tp * strategy.cp;
   std::vector<PredictedOp> ops;
   for (const ItemClass& item : classes_of(job.model)) {
     for (const NamedBlock& block : blocks_of(item.kind)) {

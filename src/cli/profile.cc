@@ -153,8 +153,8 @@ Result<int> profile_command(const ProfileCommand& command, const CommonOptions& 
   };
   events.kernel = [&](const KernelObservation& seen) { return keeper->add(seen); };
   events.link = [&](const LinkObservation& seen) { return keeper->add(seen); };
-  const ProfileSummary done =
-      TRY(profile_machine(options, [] { return make_cpu_backend(1); }, events));
+  const ProfileSummary done = TRY(profile_machine(
+      options, [] { return make_cpu_backend(1); }, events));
   progress.clear();
   if (!leads) return kDone;
   TRY(keeper->flush());

@@ -23,6 +23,8 @@ Json to_json(const StepMetrics& m) {
   Json line = Json::object();
   line.set("step", m.step);
   line.set("loss", m.loss);
+  if (m.mtp_loss > 0) line.set("mtp_loss", m.mtp_loss);
+  if (m.aux_loss > 0) line.set("aux_loss", m.aux_loss);
   line.set("grad_norm", m.grad_norm);
   line.set("seconds", m.seconds);
   line.set("tokens_per_second", m.tokens_per_second);
@@ -106,8 +108,8 @@ Result<int> compared(const TrainOptions& options, const Plan& plan, TrainingResu
   const PlanComparison comparison = compare_plan(plan, predicted, measured);
   if (options.trace) {
     const Timeline middle = middle_step(measured);
-    const std::string trace = perfetto_trace(
-        {{"predicted", predicted.timeline}, {"measured", middle}}, plan.model.name);
+    const std::string trace =
+        perfetto_trace({{"predicted", predicted.timeline}, {"measured", middle}}, plan.model.name);
     TRY(write_file(*options.trace, trace));
   }
   console.out << (common.json ? to_json(comparison).text() + "\n" : text_of(comparison));

@@ -77,8 +77,8 @@ Result<Trial> launched(const Plan& plan, const TrialOptions& options) {
   const std::string program = TRY(own_program());
   const std::string command =
       fmt::format("{} {} train {} --data {} --steps {} --metrics {} --quiet > {} 2>&1",
-                  options.launch, quoted(program), quoted(file), kData,
-                  options.steps + 1, quoted(metrics), quoted(folder.file("output")));
+                  options.launch, quoted(program), quoted(file), kData, options.steps + 1,
+                  quoted(metrics), quoted(folder.file("output")));
   if (std::system(command.c_str()) != 0) {
     const Result<std::string> said = read_file(folder.file("output"), 1 << 16);
     return invalid(fmt::format("--launch: {} failed: {}", options.launch, said.value_or("")));

@@ -14,10 +14,10 @@
 namespace narrows {
 
 struct TrialOptions {
-  int steps = 5;                     // after one that does not count
-  std::string launch;                // what stands before the command; "" = threads
-  std::vector<std::string> links;    // --emulate-links, as train takes them
-  bool trace = false;                // of trials that are threads
+  int steps = 5;                   // after one that does not count
+  std::string launch;              // what stands before the command; "" = threads
+  std::vector<std::string> links;  // --emulate-links, as train takes them
+  bool trace = false;              // of trials that are threads
   const std::atomic<bool>* stop = nullptr;
 };
 

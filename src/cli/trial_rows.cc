@@ -70,8 +70,9 @@ T middle(std::vector<T> values, double share = 0.5) {
 Graph graph_of(const Plan& plan, BlockKind kind, const Sharding& sharding) {
   RoutedLoad load;
   if (plan.model.moe) load = {exactly(1), exactly(plan.model.moe->top_k)};
-  Graph graph = build_block(
-      {kind, sharding, plan.strategy.precision, fusions_of(plan.software), false}, plan.model, load);
+  Graph graph =
+      build_block({kind, sharding, plan.strategy.precision, fusions_of(plan.software), false},
+                  plan.model, load);
   differentiate(graph, Recompute::None, fusions_of(plan.software));
   return graph;
 }
@@ -111,8 +112,8 @@ std::vector<KernelObservation> rows_of(const TrialRun& run) {
   std::vector<KernelObservation> list;
   if (run.plan.cluster.chip.architecture != kCpuArchitecture) return list;
   const Strategy& s = run.plan.strategy;
-  Sharding sharding{s.tp, s.sequence_parallel, s.cp, s.ep, s.etp, s.micro_batch,
-                    run.plan.training.sequence};
+  Sharding sharding{s.tp,          s.sequence_parallel,       s.cp, s.ep, s.etp,
+                    s.micro_batch, run.plan.training.sequence};
   const std::map<OpKey, Runs> all = runs_of(run.trial.timeline);
   std::map<std::string, KernelObservation> rows;
   for (const NamedBlock& block : kBlocks) {

@@ -1,5 +1,5 @@
-// What trial runs say of single ops: the median time of each over layers, micro-batches and ranks, in
-// the words of the store. Measured where they are used, with what ran before them in the caches.
+// What trial runs say of single ops: the median time of each over layers, micro-batches and ranks,
+// in the words of the store. Measured where they are used, with what ran before them in the caches.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

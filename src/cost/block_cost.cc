@@ -66,6 +66,7 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.loss_metrics,
           s.keeps_gathered,
           s.gradient_dtype,
+          s.stepwise_context,
           s.wide_storage};
 }
 
@@ -122,10 +123,11 @@ double BlockPricer::fullest_over_mean(int ep, double tokens) const {
 
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const int ep = layout.sharding.ep;
-  // DeepEP and PerRank send a token once to a rank; the others a copy to each expert, or all to all.
+  // DeepEP and PerRank send a token once to a rank; the others a copy to each expert, or all to
+  // all.
   double arriving = model_.moe->top_k;
-  const bool once = software_.dispatcher == Dispatcher::DeepEp ||
-                    software_.dispatcher == Dispatcher::PerRank;
+  const bool once =
+      software_.dispatcher == Dispatcher::DeepEp || software_.dispatcher == Dispatcher::PerRank;
   if (once) arriving = reach(ep, cluster_.gpus_per_node).gpus;
   if (software_.dispatcher == Dispatcher::AllGather) arriving = ep;
   const double fullest = fullest_over_mean(ep, tokens_outside(layout.sharding));
@@ -262,11 +264,13 @@ Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const
   return count * software_.host_op;
 }
 
-// The head multiplies in 16 bits and takes its input so.
+// The head multiplies in 16 bits and takes its input so. A row's scale in one direction is of no
+// use in the other, so that rows are gathered wide (torchtitan: "for rowwise recipes … all-gather
+// happens in high precision").
 bool BlockPricer::gathers_quantised(const CollectiveShape& what, const Key& key) const {
   return software_.quantised_gather && is_quantised(key.layout.recipe) &&
-         key.kind != BlockKind::Head && what.axis == Axis::Tp &&
-         what.what == CollectiveKind::AllGather;
+         key.layout.recipe != Recipe::Fp8Row && key.kind != BlockKind::Head &&
+         what.axis == Axis::Tp && what.what == CollectiveKind::AllGather;
 }
 
 // A stack that sends tokens once to a rank lays their rows out for each destination, or sums what
@@ -305,13 +309,15 @@ std::vector<OpPrice> BlockPricer::op_prices(BlockKind kind, bool window,
     key.layout.sharding.context = context_exchange(layout).value_or(ContextExchange::AllGather);
   const Graph graph = graph_of(key);
   std::vector<OpPrice> prices;
-  for (const auto* ops : {&graph.forward, &graph.recompute, &graph.input_grad, &graph.weight_grad}) {
+  for (const auto* ops :
+       {&graph.forward, &graph.recompute, &graph.input_grad, &graph.weight_grad}) {
     for (const Op& op : *ops) {
       OpPrice price{op.name, op.kind, op.direction, op.recomputed, {}};
       if (op.kind != OpKind::Collective) {
         price.estimate = price_op(op, layout.recipe);
       } else if (op.collective.axis != Axis::Ep) {
-        price.estimate = collective_time(op.collective, span_on(layout, op.collective.axis), cluster_);
+        price.estimate =
+            collective_time(op.collective, span_on(layout, op.collective.axis), cluster_);
       } else if (layout.sharding.ep > 1) {
         price.estimate.time = exchange_price(op, layout);
       }
@@ -362,6 +368,14 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     if (axis == Axis::Cp && op.collective.what == CollectiveKind::SendRecv) {
       ring += (layout.sharding.cp - 1) * time;
       continue;
+    }
+    const bool whole =
+        what.what == CollectiveKind::AllGather || what.what == CollectiveKind::ReduceScatter;
+    if (software_.batch_first && axis == Axis::Tp && whole) {
+      const Estimate copy = kernels_.memory_bound(OpKind::Elementwise, 2 * what.bytes);
+      pass.stream += copy.time;
+      pass.by_basis[static_cast<std::size_t>(copy.basis)] += copy.time;
+      pass.uncertain += copy.error * copy.time;
     }
     // What is gathered again for W travels beside I (korthikanti2022 §4.2.2).
     const bool beside = op.direction == Direction::WeightGrad;

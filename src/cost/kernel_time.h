@@ -49,8 +49,7 @@ class KernelTimes {
   Estimate attention(Recipe recipe, Direction direction, const AttentionShape& shape) const;
   // A kernel that only moves data; `traffic` is the least it must read and write. Published tables
   // do not tell directions apart; a machine's own measurements do (machine_times.h).
-  Estimate memory_bound(OpKind kind, Bytes traffic,
-                        Direction direction = Direction::Forward) const;
+  Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward) const;
   // A machine's activations packed to wait in bf16 (Forward) and unpacked; nothing elsewhere.
   Estimate packing(Direction direction, double elements) const;
   // One pass of the optimizer over its state.

@@ -39,9 +39,9 @@ const MeasuredCollective* curve_of(const Cluster& cluster, CollectiveKind what, 
   const MeasuredCollective* best = nullptr;
   for (const MeasuredCollective& curve : cluster.collectives) {
     if (curve.what != name) continue;
-    const bool is_nearer =
-        best == nullptr || (best->ranks < ranks ? curve.ranks > best->ranks
-                                                : curve.ranks >= ranks && curve.ranks < best->ranks);
+    const bool is_nearer = best == nullptr || (best->ranks < ranks ? curve.ranks > best->ranks
+                                                                   : curve.ranks >= ranks &&
+                                                                         curve.ranks < best->ranks);
     if (is_nearer) best = &curve;
   }
   return best;

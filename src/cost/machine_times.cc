@@ -77,8 +77,8 @@ Estimate TimeCurve::at(double amount) const {
   const double proportional = mean(end) * amount / end.first;
   const double time = is_below ? std::max(line, proportional)
                                : (slope > 0 ? std::max(line, 0.8 * proportional) : proportional);
-  const bool is_near = amount * kReach >= points_.begin()->first &&
-                       amount <= kReach * points_.rbegin()->first;
+  const bool is_near =
+      amount * kReach >= points_.begin()->first && amount <= kReach * points_.rbegin()->first;
   return {time * sec, is_near ? Basis::Interpolated : Basis::Transferred, kBeyond};
 }
 
@@ -113,17 +113,16 @@ void MachineTimes::add(const Measurement& row) {
 }
 
 Seconds MachineTimes::matmul_floor(Recipe recipe, const MatmulShape& shape) const {
-  const double products = shape.m.expected * static_cast<double>(shape.n) *
-                          static_cast<double>(shape.k);
+  const double products =
+      shape.m.expected * static_cast<double>(shape.n) * static_cast<double>(shape.k);
   return 2 * products * flop / (recipe == Recipe::F32 ? wide_ : narrow_);
 }
 
 Seconds MachineTimes::attention_floor(Direction direction, const AttentionShape& shape) const {
-  const double pairs = shape.batch * shape.heads * static_cast<double>(shape.queries) *
-                       attended_keys(shape);
-  const double each = direction == Direction::Forward
-                          ? 2.0 * (shape.qk_dim + shape.v_dim)
-                          : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
+  const double pairs =
+      shape.batch * shape.heads * static_cast<double>(shape.queries) * attended_keys(shape);
+  const double each = direction == Direction::Forward ? 2.0 * (shape.qk_dim + shape.v_dim)
+                                                      : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
   return pairs * each * flop / wide_;
 }
 

@@ -1,6 +1,6 @@
-// Times of ops on a machine that was measured op by op (`narrows profile`), where a chip is a rank on
-// processors: no tiles and waves, no relatives, caches that reward repetition. Method: rows of one
-// family (a matmul's n, k and groups; attention's heads and sequence; a class of moves, each by
+// Times of ops on a machine that was measured op by op (`narrows profile`), where a chip is a rank
+// on processors: no tiles and waves, no relatives, caches that reward repetition. Method: rows of
+// one family (a matmul's n, k and groups; attention's heads and sequence; a class of moves, each by
 // direction and, of matmuls, format) make a curve over how much of it there is (rows, sequences,
 // bytes), with straight lines between its points: time is nearly linear there, so that the line
 // is right to the measurements' own noise. Beyond its ends the last line goes on. A family that was

@@ -90,7 +90,8 @@ Bytes weight_element(Dtype dtype) {
 // Master weights and both moments; a float recipe's weights are their own master.
 Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
   const Bytes moments = 2 * size_of(software.moment_dtype);
-  return stored_dtype(software, recipe) == Dtype::F32 ? moments : moments + size_of(software.master_dtype);
+  return stored_dtype(software, recipe) == Dtype::F32 ? moments
+                                                      : moments + size_of(software.master_dtype);
 }
 
 }  // namespace

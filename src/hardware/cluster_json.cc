@@ -60,9 +60,9 @@ Result<std::vector<double>> read_numbers(JsonObject& object, const char* key) {
   const Json* array = TRY(object.array(key));
   std::vector<double> numbers;
   for (const Json& item : array->items()) {
-    const bool rises = item.is_number() && item.number() > 0 &&
-                       (numbers.empty() || key != std::string_view("bytes") ||
-                        item.number() > numbers.back());
+    const bool rises =
+        item.is_number() && item.number() > 0 &&
+        (numbers.empty() || key != std::string_view("bytes") || item.number() > numbers.back());
     if (!rises) return invalid(object.place(key) + ": expected numbers above 0, bytes ascending");
     numbers.push_back(item.number());
   }

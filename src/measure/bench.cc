@@ -36,8 +36,8 @@ class Bench {
       sampler.add(*task, TRY(play({*task, times})));
       if (sampler.is_finished(*task)) TRY(tell(*task, sampler));
       if (options_.progress) {
-        options_.progress({static_cast<int>(tasks_.size()), sampler.finished(),
-                           site_.now() - start, options_.rules.budget});
+        options_.progress({static_cast<int>(tasks_.size()), sampler.finished(), site_.now() - start,
+                           options_.rules.budget});
       }
     }
     TRY(send({}));

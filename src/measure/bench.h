@@ -1,7 +1,8 @@
 // Runs tasks on all ranks at once and times them, as sampler.h decides: the first rank leads, the
-// others follow. All ranks run the same task at the same time, so that an op has the share of memory
-// bandwidth that it has in a training step. An op's time is the mean over ranks, a collective's that
-// of the slowest rank. Every sample repeats its task until it lasts long enough for the clock.
+// others follow. All ranks run the same task at the same time, so that an op has the share of
+// memory bandwidth that it has in a training step. An op's time is the mean over ranks, a
+// collective's that of the slowest rank. Every sample repeats its task until it lasts long enough
+// for the clock.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -134,10 +134,10 @@ OpCase sum_of(const GraphSite& site, const Op& op) {
   OpCase c;
   c.name = op.name;
   c.what = moved("elementwise", op.direction, op.traffic);
-  const std::int64_t count =
-      op.inputs.empty() ? 1
-                        : extent(site, forward_of(site, op).inputs.front()).rows *
-                              extent(site, forward_of(site, op).inputs.front()).columns;
+  const std::int64_t count = op.inputs.empty()
+                                 ? 1
+                                 : extent(site, forward_of(site, op).inputs.front()).rows *
+                                       extent(site, forward_of(site, op).inputs.front()).columns;
   if (op.direction == Direction::Forward) c.run = op_parts::sum(count);
   return c;
 }
@@ -164,14 +164,13 @@ OpCase loss_of(const GraphSite& site, const Op& op) {
 }  // namespace
 
 std::string key_of(const Measurement& m) {
-  const std::string head =
-      fmt::format("{} {} {} ", static_cast<int>(m.family), static_cast<int>(m.direction),
-                  static_cast<int>(m.recipe));
+  const std::string head = fmt::format("{} {} {} ", static_cast<int>(m.family),
+                                       static_cast<int>(m.direction), static_cast<int>(m.recipe));
   if (m.family == KernelFamily::Memory)
     return head + fmt::format("{} {:.0f}", m.memory_class, m.traffic / byte);
   if (m.family == KernelFamily::Matmul) {
-    return head + fmt::format("{} {} {} {}", m.matmul.m.expected, m.matmul.n, m.matmul.k,
-                              m.matmul.groups);
+    return head +
+           fmt::format("{} {} {} {}", m.matmul.m.expected, m.matmul.n, m.matmul.k, m.matmul.groups);
   }
   const AttentionShape& a = m.attention;
   return head + fmt::format("{} {} {} {} {} {} {} {} {}", a.batch, a.heads, a.kv_heads, a.queries,

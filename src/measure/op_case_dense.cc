@@ -72,16 +72,17 @@ std::int64_t results(const MatmulPlan& p, std::int64_t rows) {
 
 void multiply(const MatmulPlan& p, Multiply format, Backend& backend, RotatingMemory& memory) {
   const std::int64_t weights = p.shape.groups * p.shape.n * p.shape.k;
-  const std::int64_t written =
-      p.direction == Direction::WeightGrad ? weights : results(p, p.m());
+  const std::int64_t written = p.direction == Direction::WeightGrad ? weights : results(p, p.m());
   memory.reserve(p.m() * (p.stride + p.shape.n) + weights, written);
-  const float* const x = memory.input(p.m() * p.stride);
-  const float* const dy = memory.input(p.m() * p.shape.n);
+  const float* const x = memory.recent_input(p.m() * p.stride);
+  const float* const dy = memory.recent_input(p.m() * p.shape.n);
   const float* const weight = memory.input(weights);
   // What waited for the weight gradient waited in bf16.
   const bool waited = format == Multiply::Bf16 && p.direction == Direction::WeightGrad;
   const std::uint16_t* const kept = waited ? memory.narrow_input(p.m() * p.stride) : nullptr;
-  float* out = memory.output(written);
+  // Gradients of weights are added to; results lie where others lay.
+  const bool adds = p.direction == Direction::WeightGrad;
+  float* out = adds ? memory.output(written) : memory.recent_output(written);
   for (std::int64_t g = 0; g < p.shape.groups; ++g) {
     const std::int64_t first = p.m() * g / p.shape.groups;
     const std::int64_t rows = p.m() * (g + 1) / p.shape.groups - first;
@@ -134,9 +135,8 @@ Operands<Float> operands(const AttentionPlan& p, Float* at) {
     const std::int64_t kv_width = std::int64_t{s.kv_heads} * s.qk_dim;
     Float* const v = k + p.key_rows() * kv_width;
     const std::int64_t v_head = p.nope + s.v_dim;
-    return {{at, width, s.qk_dim},
-            {k, kv_width, s.qk_dim},
-            {v + p.nope, s.kv_heads * v_head, v_head}};
+    return {
+        {at, width, s.qk_dim}, {k, kv_width, s.qk_dim}, {v + p.nope, s.kv_heads * v_head, v_head}};
   }
   Float* const k = at + width;
   return {{at, p.row(), s.qk_dim},
@@ -290,17 +290,13 @@ Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction 
 
 Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
          Direction direction) {
-  RopePlan plan{rows,
-                spec.heads / sharding.tp,
-                std::max(1, spec.kv_heads / sharding.tp),
-                spec,
-                {},
+  RopePlan plan{rows, spec.heads / sharding.tp, std::max(1, spec.kv_heads / sharding.tp), spec, {},
                 {}};
   const std::int64_t sequence = std::max<std::int64_t>(1, sharding.sequence);
   for (std::int64_t i = 0; i < rows; ++i)
     plan.positions.push_back(static_cast<std::int32_t>(i % sequence));
-  plan.table = kernels::rotary_table(
-      sequence, plan.is_mla() ? spec.qk_rope : spec.head_dim, Numerics().rope_theta);
+  plan.table = kernels::rotary_table(sequence, plan.is_mla() ? spec.qk_rope : spec.head_dim,
+                                     Numerics().rope_theta);
   if (direction == Direction::Forward)
     return [plan](Backend& b, RotatingMemory& m) { rotate(plan, b, m); };
   return [plan](Backend& b, RotatingMemory& m) { rotate_back(plan, b, m); };

@@ -138,13 +138,13 @@ Run router(std::int64_t rows, const MoeSpec& moe, Direction direction) {
 }
 
 Run spread_rows(std::int64_t received, Rows32 copies) {
-  return [=, row = rows_of_copies(received, copies.rows)](Backend& backend,
-                                                          RotatingMemory& memory) {
-    memory.reserve(received * copies.columns, copies.count());
-    const float* const from = memory.input(received * copies.columns);
-    backend.run(kernels::PickRows{from, row.data(), memory.output(copies.count()), copies.rows,
-                                  copies.columns});
-  };
+  return
+      [=, row = rows_of_copies(received, copies.rows)](Backend& backend, RotatingMemory& memory) {
+        memory.reserve(received * copies.columns, copies.count());
+        const float* const from = memory.input(received * copies.columns);
+        backend.run(kernels::PickRows{from, row.data(), memory.output(copies.count()), copies.rows,
+                                      copies.columns});
+      };
 }
 
 Run merge_rows(std::int64_t received, Rows32 copies) {
@@ -182,8 +182,8 @@ Run embedding(Rows32 out, std::int64_t table, Direction direction) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(table * out.columns, out.count());
       const float* const from = memory.input(table * out.columns);
-      backend.run(kernels::PickRows{from, rows.data(), memory.output(out.count()), out.rows,
-                                    out.columns});
+      backend.run(
+          kernels::PickRows{from, rows.data(), memory.output(out.count()), out.rows, out.columns});
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
@@ -222,7 +222,7 @@ Run optimizer(std::int64_t parameters) {
     state.resize(static_cast<std::size_t>(3 * range), 0.01f);
     memory.reserve(parameters, parameters);
     const float* const gradient = memory.input(parameters);
-    std::fill_n(memory.output(parameters), parameters, 0.0f);
+    backend.clear(memory.output(parameters), parameters);
     (void)backend.sum_of_squares(gradient, parameters);
     if (at + parameters > range) at = 0;
     float* const weight = state.data() + at;

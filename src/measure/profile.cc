@@ -2,7 +2,7 @@
 #include "measure/profile.h"
 
 #include <fmt/format.h>
-#include <time.h>
+#include <ctime>
 
 #include <chrono>
 #include <thread>

@@ -1,6 +1,6 @@
-// `narrows profile`: times ops and links of this machine on all of its ranks, and hands every result
-// on as soon as it is known, so that an interruption loses nothing. What `known` names is left out:
-// a second run goes on where the first one stopped.
+// `narrows profile`: times ops and links of this machine on all of its ranks, and hands every
+// result on as soon as it is known, so that an interruption loses nothing. What `known` names is
+// left out: a second run goes on where the first one stopped.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,15 +17,15 @@
 namespace narrows {
 
 struct ProfileOptions {
-  int ranks = 1;                // threads; an MPI job has its own number
-  SampleRules rules;            // of ops and links together
-  std::vector<OpCase> cases;    // ops to time; empty = none
-  bool links = true;            // collectives among the ranks
-  std::string method;           // of messages: "threads", "mpi"
-  Bytes largest = 16 * MiB;     // message
-  double links_share = 0.3;     // of the budget, at most
-  Bytes range = 8 * MiB;        // that inputs rotate around
-  std::set<std::string> known;  // key_of of ops, link_key of links
+  int ranks = 1;                            // threads; an MPI job has its own number
+  SampleRules rules;                        // of ops and links together
+  std::vector<OpCase> cases;                // ops to time; empty = none
+  bool links = true;                        // collectives among the ranks
+  std::string method;                       // of messages: "threads", "mpi"
+  Bytes largest = 16 * MiB;                 // message
+  double links_share = 0.3;                 // of the budget, at most
+  Bytes range = 8 * MiB;                    // that inputs rotate around
+  std::set<std::string> known;              // key_of of ops, link_key of links
   const std::atomic<bool>* stop = nullptr;  // borrows
 };
 
@@ -37,9 +37,9 @@ struct ProfileEvents {
 };
 
 struct ProfileSummary {
-  int cases = 0;       // ops and links that there are
-  int known = 0;       // … left out
-  int measured = 0;    // finished in this run
+  int cases = 0;     // ops and links that there are
+  int known = 0;     // … left out
+  int measured = 0;  // finished in this run
   Seconds elapsed;
 };
 

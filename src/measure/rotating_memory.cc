@@ -36,6 +36,9 @@ void RotatingMemory::reserve(std::int64_t reads, std::int64_t writes) {
   constexpr std::int64_t kPieces = 16 * kAlign;
   grow(read_, 2 * (reads + kPieces), true);
   grow(written_, 2 * (writes + kPieces), false);
+  grow(recent_, reads + kPieces, true);
+  grow(fresh_, writes + kPieces, false);
+  recent_at_ = fresh_at_ = 0;
   if (read_at_ + reads + kPieces > std::ssize(read_)) read_at_ = 0;
   if (written_at_ + writes + kPieces > std::ssize(written_)) written_at_ = 0;
 }

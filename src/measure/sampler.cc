@@ -76,8 +76,8 @@ std::optional<int> Sampler::next(Seconds elapsed) {
 void Sampler::add(int task, Sample sample) {
   std::vector<Sample>& samples = samples_[index(task)];
   samples.push_back(sample);
-  const bool is_better = sample.calibration > Seconds() &&
-                         (best_ <= Seconds() || sample.calibration < best_);
+  const bool is_better =
+      sample.calibration > Seconds() && (best_ <= Seconds() || sample.calibration < best_);
   if (is_better) best_ = sample.calibration;
   const SampleSummary s = summary(task);
   const int quiet = static_cast<int>(samples.size()) - s.disturbed;

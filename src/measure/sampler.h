@@ -1,11 +1,11 @@
 // Decides what is timed next and when it has been timed enough, on a machine that others use too.
 //
 // Tasks are visited in rounds, each round in a new random order, so that a slow minute falls on all
-// of them alike. Beside every sample stands the time of one calibration matmul: a sample is quiet if
-// that took at most `quiet` times its best, and only quiet samples count as long as there are
+// of them alike. Beside every sample stands the time of one calibration matmul: a sample is quiet
+// if that took at most `quiet` times its best, and only quiet samples count as long as there are
 // enough of them; else all count, each divided by how slow its calibration was. A task is finished
-// when the 95 % interval of its median (by order statistics, which assume no distribution) is within
-// `half_width` of it. Pure: time comes in with the samples.
+// when the 95 % interval of its median (by order statistics, which assume no distribution) is
+// within `half_width` of it. Pure: time comes in with the samples.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

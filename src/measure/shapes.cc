@@ -56,14 +56,12 @@ double reach(const MoeSpec& moe, int ep) {
 std::vector<RoutedLoad> loads(const ModelSpec& model, int ep) {
   std::vector<RoutedLoad> loads;
   for (const double over : ep > 1 ? std::vector<double>{1, 1.5} : std::vector<double>{1}) {
-    loads.push_back(
-        {exactly(over * reach(*model.moe, ep)), exactly(over * model.moe->top_k)});
+    loads.push_back({exactly(over * reach(*model.moe, ep)), exactly(over * model.moe->top_k)});
   }
   return loads;
 }
 
-void add_block(Collector& to, const ModelSpec& model, const BlockKey& key,
-               const RoutedLoad& load) {
+void add_block(Collector& to, const ModelSpec& model, const BlockKey& key, const RoutedLoad& load) {
   Graph graph = build_block(key, model, load);
   differentiate(graph, Recompute::None, key.fusions);
   const GraphSite site{graph, model, key.sharding, key.recipe};

@@ -34,7 +34,8 @@ Figure<T> figure(T value, const LocalMachine& machine) {
   return {value, machine.measured, "", ""};
 }
 
-Level level_of(const LocalMachine& machine, Bandwidth copy, std::span<const LinkMeasurement> links) {
+Level level_of(const LocalMachine& machine, Bandwidth copy,
+               std::span<const LinkMeasurement> links) {
   Bandwidth best;
   Seconds least;
   for (const LinkMeasurement& link : links) {
@@ -82,13 +83,14 @@ Result<Cluster> local_cluster(const LocalMachine& machine, std::span<const Measu
   const FlopRate narrow = best_rate(kernels, Recipe::Bf16);
   const Bandwidth copy = best_copy(kernels);
   if (!(wide > FlopRate()) || !(copy > Bandwidth())) {
-    return not_found(fmt::format("{}: expected measured f32 matmuls and copies, found none of the {}",
-                                 machine.chip, wide > FlopRate() ? "second" : "first"));
+    return not_found(
+        fmt::format("{}: expected measured f32 matmuls and copies, found none of the {}",
+                    machine.chip, wide > FlopRate() ? "second" : "first"));
   }
   Cluster cluster;
   cluster.name = fmt::format("local-{}", machine.ranks);
-  cluster.title = fmt::format("{} rank{} of this machine", machine.ranks,
-                              machine.ranks == 1 ? "" : "s");
+  cluster.title =
+      fmt::format("{} rank{} of this machine", machine.ranks, machine.ranks == 1 ? "" : "s");
   cluster.gpus = machine.ranks;
   cluster.gpus_per_node = machine.ranks;
   Chip& chip = cluster.chip;

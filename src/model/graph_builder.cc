@@ -64,7 +64,8 @@ TensorId GraphBuilder::multiply(const std::string& name, TensorId x, TensorId in
   op.name = name;
   op.precision = precision;
   op.matmul = shape;
-  const Dtype weight = precision == recipe_ && is_quantised(recipe_) ? operand_dtype(recipe_) : stored();
+  const Dtype weight =
+      precision == recipe_ && is_quantised(recipe_) ? operand_dtype(recipe_) : stored();
   op.weight = static_cast<double>(shape.groups) * static_cast<double>(shape.n) *
               static_cast<double>(shape.k) * size_of(weight);
   op.inputs = {input};
@@ -99,8 +100,7 @@ TensorId GraphBuilder::rope(const std::string& name, std::initializer_list<Tenso
   op.name = name;
   // Not fused: to float32, the rotation, back and the assembly are passes of their own, 20 bytes an
   // element instead of 4.
-  op.traffic = (fusions_.rope ? 1 : 5) * rows.expected * traffic_columns *
-               size_of(stored());
+  op.traffic = (fusions_.rope ? 1 : 5) * rows.expected * traffic_columns * size_of(stored());
   op.inputs = inputs;
   op.outputs = {out};
   graph_.forward.push_back(std::move(op));
@@ -112,8 +112,7 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
   const double columns = static_cast<double>(shape.heads) * shape.v_dim;
   // DeepSeek-V3 caches the input of the linear after attention in 12 bits (deepseek2024 §3.3.3).
   const bool narrow = fusions_.quantised_activations && is_quantised(recipe_);
-  const TensorId out =
-      tensor("attention out", rows, columns, narrow ? Dtype::E5M6 : stored());
+  const TensorId out = tensor("attention out", rows, columns, narrow ? Dtype::E5M6 : stored());
   const TensorId statistics = tensor("log-sum-exp", rows, shape.heads, Dtype::F32);
   Op op;
   op.kind = OpKind::Attention;

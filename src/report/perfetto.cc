@@ -78,8 +78,7 @@ void add_events(const Timeline& timeline, const std::string& prefix, int first,
                 std::vector<Json>& all) {
   const std::size_t begin = all.size();
   for (int rank = 0; rank < timeline.ranks; ++rank) {
-    all.push_back(
-        metadata("process_name", fmt::format("{}pipeline rank {}", prefix, rank), rank));
+    all.push_back(metadata("process_name", fmt::format("{}pipeline rank {}", prefix, rank), rank));
     for (std::size_t stream = 0; stream < timeline.streams.size(); ++stream) {
       all.push_back(metadata("thread_name", timeline.streams[stream], rank));
       all.back().set("tid", static_cast<std::int64_t>(stream));

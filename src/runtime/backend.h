@@ -43,6 +43,7 @@ class Backend {
   // `multiply` of these two is the backend's to fill in.
   virtual void run(kernels::Attention op) = 0;
   virtual void run(kernels::AttentionGrad op) = 0;
+  virtual void run(const kernels::AttentionMerge& op) = 0;
   virtual void run(const kernels::Router& op) = 0;
   virtual void run(const kernels::RouterGrad& op) = 0;
   virtual void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) = 0;
@@ -54,6 +55,7 @@ class Backend {
   virtual void run(const kernels::Add& op) = 0;
   virtual void run(const kernels::PackRows& op) = 0;
   virtual void run(const kernels::AdamW& op) = 0;
+  virtual void clear(float* x, std::int64_t count) = 0;
   virtual double sum_of_squares(const float* x, std::int64_t count) = 0;
 };
 

@@ -61,6 +61,15 @@ void find_lifetimes(Block& block) {
   }
 }
 
+// The rows that were looked up: to look them up again may need other ranks.
+void keep_next_embedding(Block& block) {
+  for (const Op& op : block.graph.forward) {
+    if (op.kind == OpKind::Norm && op.inputs.size() == 2) {
+      block.kept_by_forward[at(resolve(block.value_alias, op.inputs.front()))] = true;
+    }
+  }
+}
+
 // The graph's tensors as the runtime stores them: quantisation is the matmuls' own business.
 Recipe stored_recipe(const RankContext& rank) {
   return rank.format == Multiply::F32 ? Recipe::F32 : Recipe::Bf16;
@@ -186,6 +195,7 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
   find_aliases(block, rank.strategy());
   find_lifetimes(block);
   find_forms(block, rank);
+  if (kind == BlockKind::MtpEntry && recompute != Recompute::Full) keep_next_embedding(block);
   for (Weight& w : weights_of(kind, layer, rank.model(), weight_shard(rank))) {
     block.weights.push_back({std::move(w)});
   }

@@ -95,6 +95,9 @@ class CpuBackend final : public Backend {
     units(attention_units(op.forward), attention_scratch(op.forward),
           [&](std::int64_t unit, float* scratch) { attention_grad(op, unit, scratch); });
   }
+  void run(const kernels::AttentionMerge& op) override {
+    by_rows(op.rows, [&](auto... r) { merge(op, r...); });
+  }
   void run(const kernels::Router& op) override {
     by_rows(op.rows, [&](auto... r) { route(op, r...); });
   }
@@ -132,7 +135,23 @@ class CpuBackend final : public Backend {
                    [&](int, std::int64_t first, std::int64_t last) { adamw(op, first, last); });
   }
   double sum_of_squares(const float* x, std::int64_t count) override {
-    return kernels::sum_of_squares(x, count);
+    const std::int64_t blocks = (count + kernels::kSumBlock - 1) / kernels::kSumBlock;
+    std::vector<double> sums(static_cast<std::size_t>(blocks));
+    workers_.share(blocks, 4, [&](int, std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        const std::int64_t at = i * kernels::kSumBlock;
+        sums[static_cast<std::size_t>(i)] =
+            kernels::sum_of_squares(x + at, std::min(kernels::kSumBlock, count - at));
+      }
+    });
+    double total = 0;
+    for (const double sum : sums) total += sum;
+    return total;
+  }
+  void clear(float* x, std::int64_t count) override {
+    workers_.share(count, kElements, [&](int, std::int64_t first, std::int64_t last) {
+      std::fill(x + first, x + last, 0.0f);
+    });
   }
 
  private:

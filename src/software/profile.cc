@@ -18,8 +18,8 @@ std::string to_string(Dispatcher dispatcher) {
 }
 
 std::optional<Dispatcher> dispatcher_of(std::string_view name) {
-  for (const Dispatcher d : {Dispatcher::DeepEp, Dispatcher::AllToAll, Dispatcher::AllGather,
-                             Dispatcher::PerRank}) {
+  for (const Dispatcher d :
+       {Dispatcher::DeepEp, Dispatcher::AllToAll, Dispatcher::AllGather, Dispatcher::PerRank}) {
     if (to_string(d) == name) return d;
   }
   return std::nullopt;

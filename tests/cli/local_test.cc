@@ -1,5 +1,5 @@
-// The loop on this machine: profile, plan, train and compare, tune. Times are real and small; what is
-// checked does not depend on them.
+// The loop on this machine: profile, plan, train and compare, tune. Times are real and small; what
+// is checked does not depend on them.
 // SPDX-License-Identifier: Apache-2.0
 #include <filesystem>
 
@@ -54,8 +54,9 @@ TEST_CASE("local: a profile's measurements price the plan, and its text form doe
   REQUIRE(profiled.outcome.code == 0);
   CHECK(profiled.outcome.out.find("rows into " + profiled.db.path) != std::string::npos);
   const auto plan = [&](const std::string& db) {
-    return narrows_with(job("plan", db, {"--cluster", "local:2", "--routing", "balanced", "--json",
-                                         "--precision", "f32"}));
+    return narrows_with(
+        job("plan", db,
+            {"--cluster", "local:2", "--routing", "balanced", "--json", "--precision", "f32"}));
   };
   const Outcome from_store = plan(profiled.db.path);
   REQUIRE(from_store.code == 0);
@@ -67,8 +68,8 @@ TEST_CASE("local: a profile's measurements price the plan, and its text form doe
         without_lines(from_store.out, "seconds\""));
 
   const Scratch text("loop.csv");
-  REQUIRE(narrows_with(job("profile", profiled.db.path, {"--ranks", "2", "--budget", "0.1",
-                                                         "--quiet", "--export", text.path}))
+  REQUIRE(narrows_with(job("profile", profiled.db.path,
+                           {"--ranks", "2", "--budget", "0.1", "--quiet", "--export", text.path}))
               .code == 0);
   const Outcome from_text = plan(text.path);
   REQUIRE(from_text.code == 0);
@@ -107,8 +108,8 @@ TEST_CASE("local: a plan is trained and compared with its forecast, both timelin
     const std::string name = op.find("name")->string();
     const bool is_block = name.starts_with("attention ") || name.starts_with("moe ") ||
                           name.starts_with("ffn ") || name.starts_with("head ");
-    const bool is_nothing = number_at(op, {"predicted_seconds"}) == 0 &&
-                            number_at(op, {"measured_seconds"}) > 1e-4;
+    const bool is_nothing =
+        number_at(op, {"predicted_seconds"}) == 0 && number_at(op, {"measured_seconds"}) > 1e-4;
     if (is_block && is_nothing) {
       UNSCOPED_INFO(name);
       ++unforeseen;
@@ -120,9 +121,10 @@ TEST_CASE("local: a plan is trained and compared with its forecast, both timelin
 TEST_CASE("local: tune tries plans and returns the measured best with the regret") {
   const Profiled profiled;
   const Scratch plan("loop_best.json");
-  const Outcome outcome = narrows_with(
-      job("tune", profiled.db.path, {"--cluster", "local:2", "--routing", "balanced", "--trials",
-                                     "2", "--steps", "2", "--json", "--out", plan.path}));
+  const Outcome outcome =
+      narrows_with(job("tune", profiled.db.path,
+                       {"--cluster", "local:2", "--routing", "balanced", "--trials", "2", "--steps",
+                        "2", "--json", "--out", plan.path}));
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
   const Json document = json_of(outcome);
@@ -157,8 +159,8 @@ TEST_CASE("local: what is no number of ranks, and a store that is not there, are
     CHECK(outcome.code == 1);
     CHECK(outcome.err.find("expected local:N") != std::string::npos);
   }
-  const Outcome missing = narrows_with(
-      {"plan", "--model", kModel, "--cluster", "local:2", "--db", "there/is/none.db"});
+  const Outcome missing =
+      narrows_with({"plan", "--model", kModel, "--cluster", "local:2", "--db", "there/is/none.db"});
   CHECK(missing.code == 1);
   CHECK(missing.err.find("there/is/none.db") != std::string::npos);
 }

@@ -1,10 +1,11 @@
 // Prices on a machine that was measured op by op: its own points, and straight lines between them.
 // SPDX-License-Identifier: Apache-2.0
+#include "cost/machine_times.h"
+
 #include <catch2/catch.hpp>
 
 #include "cost/collective_time.h"
 #include "cost/kernel_time.h"
-#include "cost/machine_times.h"
 
 namespace narrows {
 namespace {
@@ -82,8 +83,7 @@ TEST_CASE("machine times: repeated measurements of an op count with their mean")
 TEST_CASE("machine times: a family that was not measured takes the nearest one's efficiency") {
   // 2 x 100 x 64 x 32 FLOP at 100 GFLOP/s are 4.096 us: efficiency 0.4096.
   const KernelTimes times = times_of({matmul(100, 10 * us)});
-  const Estimate other =
-      times.matmul(Recipe::F32, Direction::Forward, {exactly(100), 128, 32, 1});
+  const Estimate other = times.matmul(Recipe::F32, Direction::Forward, {exactly(100), 128, 32, 1});
   CHECK(in_us(other) == Approx(20));
   CHECK(other.basis == Basis::Roofline);
   // A gradient that was not measured goes at the forward's pace.
@@ -92,9 +92,9 @@ TEST_CASE("machine times: a family that was not measured takes the nearest one's
 }
 
 TEST_CASE("machine times: directions of moves have times of their own") {
-  const KernelTimes times = times_of({norm(1000, 1 * us, Direction::Forward),
-                                      norm(2000, 1.5 * us, Direction::Forward),
-                                      norm(1000, 4 * us, Direction::InputGrad)});
+  const KernelTimes times =
+      times_of({norm(1000, 1 * us, Direction::Forward), norm(2000, 1.5 * us, Direction::Forward),
+                norm(1000, 4 * us, Direction::InputGrad)});
   CHECK(in_us(times.memory_bound(OpKind::Norm, 1000 * byte)) == Approx(1));
   CHECK(in_us(times.memory_bound(OpKind::Norm, 1000 * byte, Direction::InputGrad)) == Approx(4));
   CHECK(in_us(times.memory_bound(OpKind::Norm, 1500 * byte)) == Approx(1.25));

@@ -1,9 +1,10 @@
 // Tasks timed on a backend whose times are known.
 // SPDX-License-Identifier: Apache-2.0
+#include "measure/bench.h"
+
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "measure/bench.h"
 #include "measure/fake_backend.h"
 #include "measure/op_case.h"
 #include "runtime/world.h"

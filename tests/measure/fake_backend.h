@@ -20,8 +20,8 @@ class FakeBackend final : public Backend {
   Flops multiplied;
 
   void run(const kernels::Matmul& op, Multiply format) override {
-    const double products = static_cast<double>(op.m) * static_cast<double>(op.n) *
-                            static_cast<double>(op.k);
+    const double products =
+        static_cast<double>(op.m) * static_cast<double>(op.n) * static_cast<double>(op.k);
     multiplied += 2 * products * flop;
     pass((format == Multiply::Bf16 ? 0.25 : 1.0) * 2 * products * kFlop);
   }
@@ -38,6 +38,8 @@ class FakeBackend final : public Backend {
   }
   void run(kernels::Attention op) override { attend(op, 1); }
   void run(kernels::AttentionGrad op) override { attend(op.forward, 2.5); }
+  void run(const kernels::AttentionMerge&) override {}
+  void clear(float*, std::int64_t count) override { move(count); }
   void run(const kernels::Router& op) override { move(op.rows * op.experts); }
   void run(const kernels::RouterGrad& op) override { move(op.forward.rows * op.forward.experts); }
   void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) override {
@@ -63,8 +65,8 @@ class FakeBackend final : public Backend {
   void pass(Seconds time) { clock += (slowness ? slowness(clock) : 1.0) * time; }
   void move(std::int64_t floats) { pass(4.0 * static_cast<double>(floats) * kByte); }
   void attend(const kernels::Attention& op, double times) {
-    const double pairs = static_cast<double>(op.batch * op.heads * op.queries) *
-                         static_cast<double>(op.keys) / 2;
+    const double pairs =
+        static_cast<double>(op.batch * op.heads * op.queries) * static_cast<double>(op.keys) / 2;
     pass(times * 2 * pairs * static_cast<double>(op.qk_dim + op.v_dim) * kFlop);
   }
 };

@@ -1,10 +1,11 @@
 // A whole profile: what it hands on, what it leaves out, that it goes on where it stopped.
 // SPDX-License-Identifier: Apache-2.0
+#include "measure/profile.h"
+
 #include <catch2/catch.hpp>
 
 #include "measure/fake_backend.h"
 #include "measure/machine.h"
-#include "measure/profile.h"
 
 namespace narrows {
 namespace {

@@ -1,9 +1,9 @@
 // What is timed next, when it is enough, and what counts on a machine that others disturb.
 // SPDX-License-Identifier: Apache-2.0
+#include "measure/sampler.h"
+
 #include <catch2/catch.hpp>
 #include <set>
-
-#include "measure/sampler.h"
 
 namespace narrows {
 namespace {
@@ -75,8 +75,8 @@ TEST_CASE("sampler: times are right although the machine is slow for half of the
 
 TEST_CASE("sampler: without a quiet moment, times are corrected by the calibration") {
   // One sample knew the machine at its best.
-  const std::vector<Sample> samples = {{240 * us, 2.4 * us}, {310 * us, 3 * us},
-                                       {200 * us, 2 * us},   {390 * us, 4 * us}};
+  const std::vector<Sample> samples = {
+      {240 * us, 2.4 * us}, {310 * us, 3 * us}, {200 * us, 2 * us}, {390 * us, 4 * us}};
   const SampleSummary s = summarise(samples, 1 * us, {});
   CHECK(s.median / us == Approx(100).epsilon(0.02));
   CHECK(s.disturbed == 4);

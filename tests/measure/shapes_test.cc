@@ -1,11 +1,12 @@
 // Which ops a model's plans are timed by, and that each runs the work it is called after.
 // SPDX-License-Identifier: Apache-2.0
+#include "measure/shapes.h"
+
 #include <catch2/catch.hpp>
 #include <map>
 #include <set>
 
 #include "measure/fake_backend.h"
-#include "measure/shapes.h"
 #include "runtime/cpu_backend.h"
 
 namespace narrows {
@@ -89,8 +90,8 @@ TEST_CASE("shapes: no case is there twice, and their number grows with the ways 
 TEST_CASE("shapes: each micro-batch doubles the rows of a family") {
   std::set<double> rows;
   for (const OpCase& c : cases_of(gqa(), space_of(1))) {
-    const bool is_it = c.name == "qkv" && c.what.recipe == Recipe::F32 &&
-                       c.what.direction == Direction::Forward;
+    const bool is_it =
+        c.name == "qkv" && c.what.recipe == Recipe::F32 && c.what.direction == Direction::Forward;
     if (is_it) rows.insert(c.what.matmul.m.expected);
   }
   CHECK(rows == std::set<double>{16, 32, 64});
@@ -144,6 +145,18 @@ TEST_CASE("rotating memory: what is read comes from all over the range and is ne
     for (int j = 0; j < 1000; ++j) REQUIRE((in[j] >= -0.5f && in[j] < 0.5f));
   }
   CHECK(places.size() >= 10);
+}
+
+TEST_CASE("rotating memory: what was made just before lies where it lay") {
+  RotatingMemory memory(64 * KiB);
+  memory.reserve(1000, 1000);
+  const float* const in = memory.recent_input(600);
+  const float* const second = memory.recent_input(400);
+  float* const out = memory.recent_output(1000);
+  CHECK(second >= in + 600);
+  memory.reserve(1000, 1000);
+  CHECK(memory.recent_input(600) == in);
+  CHECK(memory.recent_output(1000) == out);
 }
 
 TEST_CASE("rotating memory: an op larger than the range gets its room") {

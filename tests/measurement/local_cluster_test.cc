@@ -1,9 +1,10 @@
 // Ranks of a machine as a cluster: closed forms of what was measured.
 // SPDX-License-Identifier: Apache-2.0
+#include "measurement/local_cluster.h"
+
 #include <catch2/catch.hpp>
 
 #include "hardware/cluster_json.h"
-#include "measurement/local_cluster.h"
 
 namespace narrows {
 namespace {
@@ -38,7 +39,7 @@ LinkMeasurement link(CollectiveKind what, int ranks, Bytes bytes, Seconds time) 
 const LocalMachine kMachine{"some-cpu-2cpu-2rank", "Some CPU", 2, 20 * GiB, "profile"};
 
 const std::vector<Measurement> kKernels = {
-    matmul(Recipe::F32, 100, 100, 100, 20 * us),   // 100 GFLOP/s
+    matmul(Recipe::F32, 100, 100, 100, 20 * us),    // 100 GFLOP/s
     matmul(Recipe::F32, 1000, 100, 100, 160 * us),  // 125
     matmul(Recipe::Bf16, 100, 100, 100, 2 * us),    // 1 TFLOP/s
     copy(10 * MB, 1 * ms), copy(1 * MB, 50 * us)};  // 10 and 20 GB/s
@@ -62,13 +63,12 @@ TEST_CASE("local cluster: rates are the best that were seen, memory an equal par
 }
 
 TEST_CASE("local cluster: links are the measured ones, of several of a size the median") {
-  const std::vector<LinkMeasurement> links = {
-      link(CollectiveKind::SendRecv, 2, 1 * KiB, 2 * us),
-      link(CollectiveKind::SendRecv, 2, 1 * MiB, 100 * us),
-      link(CollectiveKind::AllReduce, 2, 4 * KiB, 9 * us),
-      link(CollectiveKind::AllReduce, 2, 1 * KiB, 3 * us),
-      link(CollectiveKind::AllReduce, 2, 1 * KiB, 90 * us),
-      link(CollectiveKind::AllReduce, 2, 1 * KiB, 4 * us)};
+  const std::vector<LinkMeasurement> links = {link(CollectiveKind::SendRecv, 2, 1 * KiB, 2 * us),
+                                              link(CollectiveKind::SendRecv, 2, 1 * MiB, 100 * us),
+                                              link(CollectiveKind::AllReduce, 2, 4 * KiB, 9 * us),
+                                              link(CollectiveKind::AllReduce, 2, 1 * KiB, 3 * us),
+                                              link(CollectiveKind::AllReduce, 2, 1 * KiB, 90 * us),
+                                              link(CollectiveKind::AllReduce, 2, 1 * KiB, 4 * us)};
   const Result<Cluster> cluster = local_cluster(kMachine, kKernels, links);
   REQUIRE(cluster);
   CHECK(cluster->levels[0].latency.value / us == Approx(2));
