@@ -60,7 +60,7 @@ TEST_CASE("software: a profile like another inherits all that it does not name")
 
 TEST_CASE("software: a chain of likes ends at its family; a parent's override reaches the child") {
   std::string parent = built_in_text("narrows");
-  parent.replace(parent.find("\"1 ms\""), 6, "\"7 ms\"");
+  parent.replace(parent.find("\"0.2 ms\""), 8, "\"7 ms\"");
   const std::vector<EmbeddedFile> overrides = {{"software/narrows.json", parent},
                                                {"software/mine.json", kChild}};
   const std::string grandchild = R"({"name": "two", "title": "two", "like": "mine"})";
@@ -89,7 +89,7 @@ TEST_CASE("software: a like that names nobody, or itself, is refused") {
 
 TEST_CASE("software: a complaint about what is inherited names the parent's file") {
   std::string parent = built_in_text("narrows");
-  parent.replace(parent.find("\"1 ms\""), 6, "\"1 mm\"");
+  parent.replace(parent.find("\"0.2 ms\""), 8, "\"1 mm\"");
   CHECK(refusal(kChild, {{"software/narrows.json", parent}}).find("software/narrows.json:") == 0);
 }
 
