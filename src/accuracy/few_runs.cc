@@ -103,8 +103,8 @@ std::map<std::pair<std::string, std::string>, std::vector<std::size_t>> lessons(
 
 // What a few steps teach is about their own model: what is left over after the published fit
 // differs more from model to model than from cluster to cluster (docs/accuracy.md).
-using Job = std::tuple<std::string, std::string, std::string>;  // group, chip, model
-Job job_of(const Run& run) {
+using Lesson = std::tuple<std::string, std::string, std::string>;  // group, chip, model
+Lesson lesson_of(const Run& run) {
   return {run.group, run.hardware.chip, run.model ? run.model->name : ""};
 }
 
@@ -162,18 +162,18 @@ Result<ValidationReport> validate_calibrated(const std::vector<Run>& runs, const
   RunInputs loose = inputs;
   loose.loosened = loosened();
   RunSet set(chosen, loose);
-  std::map<Job, Figures> learnt;
+  std::map<Lesson, Figures> learnt;
   std::set<std::size_t> learnt_from;
   for (const auto& [cell, rows] : lessons(set, count)) {
-    std::map<Job, std::vector<std::size_t>> jobs;
-    for (const std::size_t row : rows) jobs[job_of(*set.rows()[row].run)].push_back(row);
-    for (const auto& [job, steps] : jobs) learnt[job] = learn(set, steps).figures;
+    std::map<Lesson, std::vector<std::size_t>> by_model;
+    for (const std::size_t row : rows) by_model[lesson_of(*set.rows()[row].run)].push_back(row);
+    for (const auto& [lesson, steps] : by_model) learnt[lesson] = learn(set, steps).figures;
     learnt_from.insert(rows.begin(), rows.end());
   }
   std::vector<ValidatedRun> scored;
   for (std::size_t i = 0; i < set.rows().size(); ++i) {
     const RunRow& row = set.rows()[i];
-    const auto found = learnt.find(job_of(*row.run));
+    const auto found = learnt.find(lesson_of(*row.run));
     const Figures none;
     const Result<RunPrediction> prediction =
         set.predict_whole(i, found == learnt.end() ? none : found->second);
