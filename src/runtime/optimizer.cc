@@ -25,6 +25,7 @@ double learning_rate(const OptimizerOptions& options, std::int64_t step) {
 }
 
 Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
+  const OpTimer timer(rank.log, StepWork::GradientNorm);
   double sum = 0;
   for (Bucket& bucket : buckets.all()) {
     const std::int64_t share = bucket.last - bucket.first;
@@ -40,6 +41,7 @@ Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
 
 void update(Buckets& buckets, RankContext& rank, const OptimizerOptions& options, std::int64_t step,
             double norm) {
+  const OpTimer timer(rank.log, StepWork::Update);
   kernels::AdamW op{.learning_rate = learning_rate(options, step),
                     .beta1 = options.beta1,
                     .beta2 = options.beta2,
@@ -55,8 +57,13 @@ void update(Buckets& buckets, RankContext& rank, const OptimizerOptions& options
       const std::int64_t at = first - bucket.first;
       op.weight = buckets.value_share(bucket) + at;
       op.gradient = buckets.gradient_share(bucket) + at;
-      op.first_moment = bucket.first_moment.data() + at;
-      op.second_moment = bucket.second_moment.data() + at;
+      if (bucket.first_moment_bf16.empty()) {
+        op.first_moment = bucket.first_moment.data() + at;
+        op.second_moment = bucket.second_moment.data() + at;
+      } else {
+        op.first_narrow = bucket.first_moment_bf16.data() + at;
+        op.second_narrow = bucket.second_moment_bf16.data() + at;
+      }
       op.count = last - first;
       op.decay = w.weight.pieces.front().vector ? 0 : options.weight_decay;
       rank.backend.run(op);
