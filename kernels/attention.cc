@@ -112,7 +112,7 @@ void score_grad(const float* p, float* dp, std::int64_t keys, float delta, float
 }
 
 float scale_of(const Attention& op) {
-  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
+  return static_cast<float>(op.sharpness / std::sqrt(static_cast<double>(op.qk_dim)));
 }
 
 // The row's probabilities, not yet divided by their sum; returns its inverse.

@@ -40,6 +40,7 @@ struct Attention {
   std::int64_t qk_dim = 0;
   std::int64_t v_dim = 0;
   std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
+  double sharpness = 1;     // times 1 / sqrt(qk_dim): what scores are multiplied by
   const std::int32_t* positions = nullptr;
   const std::int32_t* key_positions = nullptr;  // (keys), ascending; null: 0, 1, …
   MatmulFunction multiply = nullptr;
