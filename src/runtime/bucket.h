@@ -85,6 +85,7 @@ class Buckets {
   // Ranks of other stages that hold it too.
   Communicator* twins(const Bucket& bucket) const;
   Status scatter(Bucket& bucket);
+  Status join_copies(const Bucket& bucket, float* gradient);
 
   RankContext& rank_;
   std::vector<Bucket> buckets_;

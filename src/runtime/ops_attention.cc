@@ -87,6 +87,7 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .qk_dim = s.qk_dim,
           .v_dim = s.v_dim,
           .window = s.window,
+          .sharpness = site.rank.rotary.sharpness,
           .positions = site.batch.positions.data()};
 }
 
@@ -124,7 +125,7 @@ kernels::KeyAssembly assembly_of(const OpSite& site) {
           .nope = a.qk_nope,
           .value = a.v_dim,
           .positions = site.batch.positions.data(),
-          .table = &site.rank.rotary};
+          .table = &site.rank.rotary.table};
 }
 TensorId latent_of(const OpSite& site, const Op& op) {
   return op_at(site, site.producer(op.inputs[1])).inputs.front();
@@ -137,7 +138,7 @@ void rotate(const OpSite& site, float* x, bool back) {
   const std::int64_t kv_heads = kv_heads_of(site);
   kernels::Rotation op{.rows = std::ssize(site.batch.positions),
                        .positions = site.batch.positions.data(),
-                       .table = &site.rank.rotary,
+                       .table = &site.rank.rotary.table,
                        .back = back};
   op.heads = is_mla(site) ? heads : heads + kv_heads;
   op.head_stride = a.qk_dim();

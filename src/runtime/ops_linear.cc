@@ -30,6 +30,11 @@ Multiply format_of(const OpSite& site, const Op& op) {
   return op.name == "router" ? Multiply::F32 : site.rank.format;
 }
 
+// What all tensor-parallel ranks hold alike is added in front of the sum over them, by one.
+bool adds(const OpSite& site, const BoundWeight& bias) {
+  return bias.weight.group != WeightGroup::Copies || site.rank.at.tp == 0;
+}
+
 }  // namespace
 
 void linear(const OpSite& site, int index) {
@@ -49,6 +54,9 @@ void linear(const OpSite& site, int index) {
                                           .stride_c = y.columns()},
                           format_of(site, op));
   }
+  const BoundWeight* const bias = site.bias(index);
+  if (bias == nullptr || !adds(site, *bias)) return;
+  site.rank.backend.run(kernels::AddBias{y.data(), bias->value, y.rows(), y.columns()});
 }
 
 void linear_input_grad(const OpSite& site, int index) {
@@ -89,6 +97,9 @@ void linear_weight_grad(const OpSite& site, int index) {
                                           .stride_c = op.matmul.k},
                           format_of(site, op));
   }
+  const BoundWeight* const bias = site.bias(index);
+  if (bias == nullptr) return;
+  site.rank.backend.run(kernels::BiasGrad{dy.data(), bias->gradient, dy.rows(), dy.columns()});
 }
 
 }  // namespace narrows::ops

@@ -8,8 +8,6 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
   const Numerics numerics = plan.model.numerics.value_or(Numerics{});
   const Grid grid(plan.strategy);
   const int rank = world == nullptr ? 0 : world->rank();
-  const AttentionSpec& a = plan.model.attention;
-  const int rotated = a.kind == AttentionKind::Mla ? a.qk_rope : a.head_dim;
   return RankContext{
       .plan = plan,
       .numerics = numerics,
@@ -20,7 +18,7 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
       .backend = backend,
       .pool = pool,
       .groups = TRY(make_groups(plan, world)),
-      .rotary = kernels::rotary_table(plan.training.sequence, rotated, numerics.rope_theta),
+      .rotary = TRY(rotary_of(plan.model, plan.training.sequence)),
       .format = plan.strategy.precision == Recipe::F32 ? Multiply::F32 : Multiply::Bf16};
 }
 
