@@ -39,12 +39,17 @@ constexpr Alias kAliases[] = {
     {"narrows", "narrows"},
 };
 
-// Before this month Megatron's wrappers ran attention unfused by default.
+// Before this month Megatron's wrappers ran attention unfused by default; a stack without a name is
+// taken to have done the same.
 constexpr const char* kFusedAttention = "2023-08";
 
 // NVIDIA's LoRA benchmarks put adapters of this rank beside the projection to queries, keys and
 // values (NeMo's peft.target_modules and dim of its Llama recipes; 405B of Megatron-Bridge).
 constexpr int kLoraRank = 16;
+
+// … of SQuAD, whose prompts with their answers are about 200 tokens, packed into whole sequences:
+// no token attends beyond its own example, on average to half of one.
+constexpr int kLoraWindow = 100;
 
 template <typename T>
 void include(std::vector<T>& all, T value) {
@@ -154,8 +159,10 @@ void RunJobs::complete(ModelSpec& model) const {
     if (!same_shape(model, known)) continue;
     model.attention.qk_norm = known.attention.qk_norm;
     model.attention.qkv_bias = known.attention.qkv_bias;
-    model.attention.window = known.attention.window;
-    model.attention.window_every = known.attention.window_every;
+    if (model.lora_rank == 0) {
+      model.attention.window = known.attention.window;
+      model.attention.window_every = known.attention.window_every;
+    }
     if (!model.moe) return;
     model.moe->groups = known.moe->groups;
     model.moe->top_groups = known.moe->top_groups;
@@ -206,11 +213,17 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   if (!family.known) {
     const std::string stack = run.software.empty() ? "unnamed" : run.software;
     job.assumed.push_back(fmt::format("software={} (for {})", family.profile, stack));
+    if (!run.software_date.empty() && run.software_date < kFusedAttention) {
+      job.software.fused_attention = false;
+      job.assumed.push_back("fused_attention=false");
+    }
   }
   job.model = *run.model;
   if (run.task == "lora") {
     job.model.lora_rank = kLoraRank;
     job.assumed.push_back(fmt::format("lora_rank={}", kLoraRank));
+    job.model.attention.window = kLoraWindow;
+    job.assumed.push_back(fmt::format("packed={}", 2 * kLoraWindow));
   }
   complete(job.model);
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));

@@ -48,6 +48,10 @@ struct Fusions {
   bool loss_metrics = false;    // two metrics repeat the loss in float32 when activations are gone
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
+  // Context parallelism above PyTorch's attention: keys and values are repeated to all heads before
+  // they travel, attention runs rank by rank of the group, and what the steps make (outputs, and
+  // gradients, which pass round a ring) is merged in float32 by operations.
+  bool stepwise_context = false;
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

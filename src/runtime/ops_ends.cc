@@ -58,7 +58,8 @@ void embedding(const OpSite& site, int index) {
                                           .index = rows.data(),
                                           .to = out.data(),
                                           .rows = out.rows(),
-                                          .columns = out.columns()});
+                                          .columns = out.columns(),
+                                          .to_bf16 = site.rounds()});
   const BoundWeight* const table = site.weight_named("positions");
   if (table == nullptr || site.rank.at.tp > 0) return;
   Storage positions = site.rank.pool.matrix(out.rows(), out.columns());
@@ -67,7 +68,8 @@ void embedding(const OpSite& site, int index) {
                                           .to = positions.data(),
                                           .rows = out.rows(),
                                           .columns = out.columns()});
-  site.rank.backend.run(kernels::Add{out.data(), positions.data(), out.data(), out.count()});
+  site.rank.backend.run(
+      kernels::Add{out.data(), positions.data(), out.data(), out.count(), site.rounds()});
 }
 
 void embedding_weight_grad(const OpSite& site, int index) {

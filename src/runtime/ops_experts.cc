@@ -13,7 +13,8 @@ kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
   return {.x = x.data(),
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
-          .columns = x.columns() / 2};
+          .columns = x.columns() / 2,
+          .to_bf16 = site.rounds()};
 }
 
 bool is_gelu(const OpSite& site) { return site.rank.model().activation == Activation::Gelu; }
@@ -24,7 +25,8 @@ kernels::GatedSum gated_sum_of(const OpSite& site, const Op& op) {
           .x = x.data(),
           .gate = site.value(op.inputs[2]).data(),
           .rows = x.rows(),
-          .columns = x.columns()};
+          .columns = x.columns(),
+          .to_bf16 = site.rounds()};
 }
 
 // The tensor in which the router left its choice.
@@ -104,7 +106,7 @@ void activation(const OpSite& site, int index) {
   if (is_gelu(site)) {
     const Storage& x = site.value(op.inputs.front());
     Storage& y = site.make_value(op.outputs.front(), x.rows());
-    return site.rank.backend.run(kernels::Gelu{x.data(), y.data(), x.count()});
+    return site.rank.backend.run(kernels::Gelu{x.data(), y.data(), x.count(), site.rounds()});
   }
   kernels::SwiGlu work = swiglu_of(site, op);
   work.y = site.make_value(op.outputs.front(), work.rows).data();
@@ -211,7 +213,7 @@ void add_outputs(const OpSite& site, int index) {
   const Storage& a = site.value(op.inputs[0]);
   const Storage& b = site.value(op.inputs[1]);
   Storage& sum = site.make_value(op.outputs.front(), a.rows());
-  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count()});
+  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count(), site.rounds()});
 }
 
 void gated_sum(const OpSite& site, int index) {

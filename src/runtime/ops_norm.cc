@@ -20,7 +20,8 @@ kernels::Norm forward_of(const OpSite& site, int index) {
           .rows = x.rows(),
           .columns = normalised(site, op),
           .stride = x.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon)};
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
 }
 
 bool is_layer_norm(const OpSite& site) { return site.rank.model().norm == NormKind::Layer; }
@@ -32,7 +33,8 @@ kernels::LayerNorm layer_norm_of(const OpSite& site, int index) {
           .bias = site.bias(index)->value,
           .rows = x.rows(),
           .columns = x.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon)};
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
 }
 
 // What the gradient of a norm is made of, whichever its kind.
@@ -75,7 +77,8 @@ kernels::HeadNorm head_norm_of(const OpSite& site, int index) {
           .key_heads = std::max(1, a.kv_heads / tp),
           .dim = a.head_dim,
           .stride = x.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon)};
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
 }
 
 }  // namespace
@@ -153,7 +156,8 @@ void add_residual(const OpSite& site) {
     return;
   }
   stream = site.rank.pool.matrix(output.rows(), output.columns());
-  site.rank.backend.run(kernels::Add{carried.data(), output.data(), stream.data(), stream.count()});
+  site.rank.backend.run(
+      kernels::Add{carried.data(), output.data(), stream.data(), stream.count(), site.rounds()});
 }
 
 }  // namespace narrows::ops

@@ -2,24 +2,31 @@
 #include "runtime/rank_context.h"
 
 namespace narrows {
+namespace {
+
+Multiply format_of(Recipe recipe) {
+  if (recipe == Recipe::F32) return Multiply::F32;
+  return recipe == Recipe::Fp8Block ? Multiply::Fp8Block : Multiply::Bf16;
+}
+
+}  // namespace
 
 Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, StoragePool& pool,
                                       Communicator* world) {
   const Numerics numerics = plan.model.numerics.value_or(Numerics{});
   const Grid grid(plan.strategy);
   const int rank = world == nullptr ? 0 : world->rank();
-  return RankContext{
-      .plan = plan,
-      .numerics = numerics,
-      .grid = grid,
-      .rank = rank,
-      .at = grid.coordinates(rank),
-      .expert_at = grid.expert_coordinates(rank),
-      .backend = backend,
-      .pool = pool,
-      .groups = TRY(make_groups(plan, world)),
-      .rotary = TRY(rotary_of(plan.model, plan.training.sequence)),
-      .format = plan.strategy.precision == Recipe::F32 ? Multiply::F32 : Multiply::Bf16};
+  return RankContext{.plan = plan,
+                     .numerics = numerics,
+                     .grid = grid,
+                     .rank = rank,
+                     .at = grid.coordinates(rank),
+                     .expert_at = grid.expert_coordinates(rank),
+                     .backend = backend,
+                     .pool = pool,
+                     .groups = TRY(make_groups(plan, world)),
+                     .rotary = TRY(rotary_of(plan.model, plan.training.sequence)),
+                     .format = format_of(plan.strategy.precision)};
 }
 
 WeightShard weight_shard(const RankContext& rank) {
