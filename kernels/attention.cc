@@ -268,26 +268,6 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 
 }  // namespace
 
-void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row) {
-  for (std::int64_t r = first_row; r < last_row; ++r) {
-    for (std::int64_t h = 0; h < op.heads; ++h) {
-      float& log_sum_exp = op.log_sum_exp[r * op.heads + h];
-      const float other = op.other_log_sum_exp[r * op.heads + h];
-      const float most = std::max(log_sum_exp, other);
-      const float mine = exp_of(log_sum_exp - most);
-      const float theirs = exp_of(other - most);
-      const float sum = mine + theirs;
-      float* out = at(op.out, r, h);
-      const float* more = at(op.other, r, h);
-      for (std::int64_t c = 0; c < op.v_dim; ++c) {
-        out[c] = (mine * out[c] + theirs * more[c]) / sum;
-      }
-      if (op.to_bf16) round_run(out, op.v_dim);
-      log_sum_exp = static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
-    }
-  }
-}
-
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 
 std::int64_t attention_rows(const Attention& op) {

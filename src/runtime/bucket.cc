@@ -246,14 +246,6 @@ Status Buckets::scatter(Bucket& bucket) {
   return {};
 }
 
-float* Buckets::gradient_share(Bucket& bucket) const {
-  return bucket.gradient.data() + (rank_.strategy().zero < 2 ? bucket.first : 0);
-}
-
-float* Buckets::value_share(Bucket& bucket) const {
-  return bucket.value.data() + (rank_.strategy().zero < 3 ? bucket.first : 0);
-}
-
 Status Buckets::reduce() {
   const OpTimer timer(rank_.log, StepWork::ReduceGradients);
   // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).

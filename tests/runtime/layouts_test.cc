@@ -211,4 +211,37 @@ TEST_CASE("layouts: fewer KV heads than tensor-parallel ranks") {
   }
 }
 
+TEST_CASE("layouts: under bf16 what is computed again is what it was, in models of every family") {
+  std::vector<ModelSpec> models(4, testing::small_gqa());
+  models[0].activation = Activation::Gelu;
+  models[0].norm = NormKind::Layer;
+  models[0].linear_bias = true;
+  models[0].learned_positions = kSequence;
+  models[1].attention.qk_norm = QkNorm::PerHead;
+  models[2].moe = testing::small_mla().moe;
+  models[2].moe->shared_gate = true;
+  models[3] = testing::small_mla();
+  models[3].mtp_layers = 1;
+  models[3].moe->selection_bias = true;
+  for (const ModelSpec& model : models) {
+    for (const char* exchange : {"", "ring", "all-to-all"}) {
+      INFO(&model - models.data() << " " << exchange);
+      Strategy s = f32();
+      s.cp = *exchange == 0 ? 1 : 2;
+      const auto losses_of = [&](Recipe recipe, Recompute recompute) {
+        s.precision = recipe;
+        s.recompute = recompute;
+        Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+        plan.comm.cp = exchange;
+        const testing::Trained trained = testing::train(plan, {.steps = 3});
+        REQUIRE(trained.error == "");
+        return trained.loss;
+      };
+      const std::vector<double> kept = losses_of(Recipe::Bf16, Recompute::None);
+      CHECK(losses_of(Recipe::Bf16, Recompute::Full) == kept);
+      CHECK(losses_of(Recipe::F32, Recompute::None).back() == Approx(kept.back()).epsilon(2e-3));
+    }
+  }
+}
+
 }  // namespace narrows
