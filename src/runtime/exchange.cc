@@ -109,28 +109,29 @@ Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group)
   return x;
 }
 
-Status send_rows(const Exchange& exchange, const float* sent, float* received, std::int64_t columns,
-                 Communicator* group) {
+Request send_rows(const Exchange& exchange, const float* sent, float* received,
+                  std::int64_t columns, Communicator* group) {
   const std::vector<std::int64_t> out = times(exchange.sent, columns);
   const std::vector<std::int64_t> in = times(exchange.received, columns);
   if (exchange.gathers) {
-    return group->all_gather(View(sent, out.front(), Element::F32),
-                             Buffer(received, sum(in), Element::F32), in);
+    return group->start_all_gather(View(sent, out.front(), Element::F32),
+                                   Buffer(received, sum(in), Element::F32), in);
   }
-  return group->all_to_all(View(sent, sum(out), Element::F32), out,
-                           Buffer(received, sum(in), Element::F32), in);
+  return group->start_all_to_all(View(sent, sum(out), Element::F32), out,
+                                 Buffer(received, sum(in), Element::F32), in);
 }
 
-Status return_rows(const Exchange& exchange, const float* received, float* sent,
-                   std::int64_t columns, Communicator* group) {
+Request return_rows(const Exchange& exchange, const float* received, float* sent,
+                    std::int64_t columns, Communicator* group) {
   const std::vector<std::int64_t> out = times(exchange.received, columns);
   const std::vector<std::int64_t> in = times(exchange.sent, columns);
-  if (exchange.gathers) {
-    std::vector<float> parts(received, received + sum(out));
-    return group->reduce_scatter(parts, Buffer(sent, in.front(), Element::F32), out);
-  }
-  return group->all_to_all(View(received, sum(out), Element::F32), out,
-                           Buffer(sent, sum(in), Element::F32), in);
+  return group->start_all_to_all(View(received, sum(out), Element::F32), out,
+                                 Buffer(sent, sum(in), Element::F32), in);
+}
+
+Request scatter_sums(const Exchange& exchange, Buffer received, Buffer own, Communicator* group) {
+  const std::vector<std::int64_t> rows(exchange.received.size(), own.count);
+  return group->start_reduce_scatter(received, own, rows);
 }
 
 }  // namespace narrows

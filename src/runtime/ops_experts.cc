@@ -64,13 +64,17 @@ Storage rows_to_send(const OpSite& site, const Storage& tokens) {
 // The same where every rank returns a row for every token.
 Status merge_scattered(const OpSite& site, const Storage& received, const OpSite::Target& to) {
   const Exchange& x = site.run.exchange;
-  Storage rows = site.rank.pool.matrix(to.storage.rows(), received.columns());
-  TRY(return_rows(x, received.data(), rows.data(), rows.columns(), site.rank.groups.ep.get()));
+  Storage all = site.rank.pool.matrix(received.rows(), received.columns());
+  std::copy_n(received.data(), received.count(), all.data());
+  Storage own = site.rank.pool.matrix(to.storage.rows(), received.columns());
+  TRY(travel(site.rank, scatter_sums(x, Buffer(all.data(), all.count(), Element::F32),
+                                     Buffer(own.data(), own.count(), Element::F32),
+                                     site.rank.groups.ep.get())));
   float* const sum = to.storage.data();
   if (to.fresh) {
-    std::copy_n(rows.data(), rows.count(), sum);
+    std::copy_n(own.data(), own.count(), sum);
   } else {
-    site.rank.backend.run(kernels::Add{sum, rows.data(), sum, rows.count()});
+    site.rank.backend.run(kernels::Add{sum, own.data(), sum, own.count()});
   }
   return {};
 }
@@ -80,7 +84,8 @@ Status merge_returned(const OpSite& site, const Storage& received, const OpSite:
   const Exchange& x = site.run.exchange;
   if (x.gathers) return merge_scattered(site, received, to);
   Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
-  TRY(return_rows(x, received.data(), rows.data(), rows.columns(), site.rank.groups.ep.get()));
+  TRY(travel(site.rank, return_rows(x, received.data(), rows.data(), rows.columns(),
+                                    site.rank.groups.ep.get())));
   site.rank.backend.run(sum_lists(x.sent_of_token, rows, to.storage, to.fresh));
   return {};
 }
@@ -148,7 +153,8 @@ Status dispatch(const OpSite& site, int index) {
   if (group == nullptr) return {};  // the tokens are where they belong
   const Storage rows = rows_to_send(site, tokens);
   Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group);
+  return travel(site.rank,
+                send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group));
 }
 
 Status dispatch_input_grad(const OpSite& site, int index) {
@@ -204,8 +210,8 @@ Status combine_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Storage rows = rows_to_send(site, site.grad(op.outputs.front()));
   const OpSite::Target to = site.grad_target(op.inputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), to.storage.data(), rows.columns(),
-                   site.rank.groups.ep.get());
+  return travel(site.rank, send_rows(site.run.exchange, rows.data(), to.storage.data(),
+                                     rows.columns(), site.rank.groups.ep.get()));
 }
 
 void add_outputs(const OpSite& site, int index) {

@@ -48,6 +48,9 @@ Operand operand(const OpSite& site, Storage& storage, Multiply format) {
           storage.columns()};
 }
 
+// Scores of experts and of tokens are not rounded.
+bool stays_wide(const Op& op) { return op.name == "router" || op.name == "head"; }
+
 // What all tensor-parallel ranks hold alike is added in front of the sum over them, by one.
 bool adds(const OpSite& site, const BoundWeight& bias) {
   return bias.weight.group != WeightGroup::Copies || site.rank.at.tp == 0;
@@ -70,7 +73,7 @@ void linear(const OpSite& site, int index) {
                                           .stride_b = op.matmul.k,
                                           .c = y.data() + g.first * y.columns(),
                                           .stride_c = y.columns(),
-                                          .to_bf16 = site.rounds() && !is_plain(op)},
+                                          .to_bf16 = site.rounds() && !stays_wide(op)},
                           format_of(site, op));
   }
   const BoundWeight* const bias = site.bias(index);

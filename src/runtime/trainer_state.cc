@@ -14,7 +14,8 @@ namespace {
 
 // A run of a bucket's elements in memory.
 struct Run {
-  float* data = nullptr;
+  void* data = nullptr;
+  TensorType type = TensorType::F32;
   std::int64_t first = 0;
   std::int64_t last = 0;
 };
@@ -28,7 +29,8 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix, Co
     const std::int64_t first = std::max(run.first, w.offset);
     const std::int64_t last = std::min(run.last, w.offset + w.weight.count);
     if (first >= last) continue;
-    const WeightMemory memory{run.data + (first - run.first), TensorType::F32, first - w.offset,
+    const std::int64_t skipped = (first - run.first) * bytes_of(run.type);
+    const WeightMemory memory{static_cast<char*>(run.data) + skipped, run.type, first - w.offset,
                               last - first};
     for (const WeightPiece& piece : w.weight.pieces) {
       if (piece.is_copy && copies == Copies::Without) continue;
@@ -39,11 +41,14 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix, Co
 }
 
 void add_moments(Bucket& bucket, Copies copies, CheckpointParts& parts) {
-  const auto run = [&](std::vector<float>& moment) {
-    return Run{moment.data(), bucket.first, bucket.last};
+  const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
+    return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
+                          : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };
-  add_parts(bucket, run(bucket.first_moment), ".exp_avg", copies, parts.optimizer);
-  add_parts(bucket, run(bucket.second_moment), ".exp_avg_sq", copies, parts.optimizer);
+  add_parts(bucket, run(bucket.first_moment, bucket.first_moment_bf16), ".exp_avg", copies,
+            parts.optimizer);
+  add_parts(bucket, run(bucket.second_moment, bucket.second_moment_bf16), ".exp_avg_sq", copies,
+            parts.optimizer);
 }
 
 void add_biases(Trainer& trainer, CheckpointParts& parts) {
@@ -60,7 +65,7 @@ CheckpointParts parts_to_save(Trainer& trainer) {
   Buckets& buckets = trainer.buckets();
   for (Bucket& bucket : buckets.all()) {
     if (!buckets.leads(bucket)) continue;
-    const Run share{buckets.value_share(bucket), bucket.first, bucket.last};
+    const Run share{buckets.value_share(bucket), TensorType::F32, bucket.first, bucket.last};
     add_parts(bucket, share, "", Copies::Without, parts.weights);
     add_moments(bucket, Copies::Without, parts);
   }
@@ -74,7 +79,7 @@ CheckpointParts parts_to_load(Trainer& trainer) {
   CheckpointParts parts;
   for (Bucket& bucket : trainer.buckets().all()) {
     const bool is_whole = std::ssize(bucket.value) == bucket.count;
-    const Run held{bucket.value.data(), is_whole ? 0 : bucket.first,
+    const Run held{bucket.value.data(), TensorType::F32, is_whole ? 0 : bucket.first,
                    is_whole ? bucket.count : bucket.last};
     add_parts(bucket, held, "", Copies::With, parts.weights);
     add_moments(bucket, Copies::With, parts);
