@@ -4,17 +4,20 @@
 #include <algorithm>
 
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
 
-kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
-  const Storage& x = site.value(op.inputs.front());
-  return {.x = x.data(),
+// Of x as it lies there, floats or bf16.
+kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op, const Storage& x) {
+  const std::uint16_t* const narrow = bf16_of(x);
+  return {.x = narrow == nullptr ? x.data() : nullptr,
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
           .columns = x.columns() / 2,
-          .to_bf16 = site.rounds()};
+          .to_bf16 = site.rounds(),
+          .x_narrow = narrow};
 }
 
 bool is_gelu(const OpSite& site) { return site.rank.model().activation == Activation::Gelu; }
@@ -113,7 +116,7 @@ void activation(const OpSite& site, int index) {
     Storage& y = site.make_value(op.outputs.front(), x.rows());
     return site.rank.backend.run(kernels::Gelu{x.data(), y.data(), x.count(), site.rounds()});
   }
-  kernels::SwiGlu work = swiglu_of(site, op);
+  kernels::SwiGlu work = swiglu_of(site, op, site.value(op.inputs.front()));
   work.y = site.make_value(op.outputs.front(), work.rows).data();
   site.rank.backend.run(work);
 }
@@ -124,13 +127,15 @@ void activation_input_grad(const OpSite& site, int index) {
   const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
   ASSERT(dx.fresh);
   if (is_gelu(site)) {
-    const Storage& x = site.value(op.inputs.front());
+    const Storage& input = site.value(op.inputs.front());
     return site.rank.backend.run(
-        kernels::GeluGrad{{x.data(), nullptr, x.count()}, dy.data(), dx.storage.data()});
+        kernels::GeluGrad{{input.data(), nullptr, input.count()}, dy.data(), dx.storage.data()});
   }
+  Storage& x = site.waiting_value(op.inputs.front());
+  if (bf16_of(x) == nullptr) unpack(x, site.rank.backend, site.rank.pool);
   std::vector<float>& dweight = site.run.exchange.copy_dweight;
   if (is_grouped(op)) dweight.resize(static_cast<std::size_t>(dy.rows()));
-  site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op),
+  site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op, x),
                                             .dy = dy.data(),
                                             .dx = dx.storage.data(),
                                             .dscale = is_grouped(op) ? dweight.data() : nullptr});
