@@ -64,6 +64,7 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.selective_by_op,
           s.recompute_stops_early,
           s.loss_metrics,
+          s.parallel_loss,
           s.keeps_gathered,
           s.gradient_dtype};
 }
@@ -193,6 +194,9 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
     estimate.time *= software_.matmul_slowdown;
     estimate.time += (op.matmul.groups - 1) * software_.expert_launch;
+  } else if (op.kind == OpKind::Attention && op.materialised) {
+    estimate = kernels_.materialised_attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.matmul_slowdown;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.attention_slowdown;

@@ -43,6 +43,8 @@ struct Op {
   bool beside_exchange = false;   // of the shared experts: needs none of the tokens that travel
   bool inside_experts = false;    // between an expert's two matmuls
   bool inside_attention = false;  // a pass of an attention core that is not fused
+  bool materialised = false;      // such a core: its products write and read all the scores
+  bool biased = false;            // a matmul whose bias gradient is a pass of its own
   bool up_projection = false;     // MLA's q_b and kv_b, which v3 recomputes
   std::vector<TensorId> inputs;   // activations
   std::vector<TensorId> outputs;

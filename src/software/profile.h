@@ -88,6 +88,9 @@ struct SoftwareProfile {
   // Training metrics compute the loss twice more in float32, after the backward pass has freed the
   // activations.
   bool loss_metrics = false;
+  // A loss that is not fused takes Megatron's steps over a vocabulary that ranks share, against
+  // PyTorch's over whole rows.
+  bool parallel_loss = false;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
   bool fused_norm = true;               // against operations over float32 copies
   bool fused_optimizer = true;          // one pass over the state, against one pass an operation

@@ -42,6 +42,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("loss_metrics", p.loss_metrics);
+  visit("parallel_loss", p.parallel_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
   visit("fused_experts", p.fused_experts);
 

@@ -74,8 +74,43 @@ TEST_CASE("run job: Megatron's trillion of 2021 has GELU, LayerNorm, no sequence
   CHECK(job.model.norm == NormKind::Layer);
   CHECK(job.model.linear_bias);
   CHECK_FALSE(job.strategy.sequence_parallel);
-  CHECK((job.strategy.tp == 8 && job.strategy.pp == 64 && job.strategy.vpp == 2));
+  CHECK((job.strategy.tp == 8 && job.strategy.pp == 64));
+  CHECK(job.strategy.schedule == ScheduleKind::OneFOneB);
   CHECK((job.strategy.recompute == Recompute::Full && job.strategy.zero == 0));
+}
+
+TEST_CASE("run job: what a paper's table leaves out stands in the script that reproduces it") {
+  const RunJob eighteen = job_of("megatron21-table1-18.4b");
+  CHECK(eighteen.strategy.micro_batch == 8);
+  CHECK_FALSE(assumes(eighteen, "micro_batch=8"));
+  const RunJob large = job_of("megatron21-table1-145.6b");
+  CHECK((large.strategy.micro_batch == 2 && large.strategy.vpp == 2));
+}
+
+TEST_CASE("run job: a run that drops tokens does not wait for counts") {
+  const RunJob drops = job_of("mbridge-25.09-b200-qwen3-30b-a3b-pretrain-8g-fp8-cs-gbs512");
+  CHECK(drops.software.dispatcher == Dispatcher::AllToAll);
+  CHECK(drops.software.dispatch_sync == Seconds());
+  CHECK(drops.software.graphs == GraphScope::Pass);
+  const RunJob keeps = job_of("mbridge-25.11-b200-qwen3-30b-a3b-pretrain-8g-fp8-mx-gbs512");
+  CHECK(keeps.software.dispatch_sync > Seconds());
+}
+
+TEST_CASE("run job: fine-tuning packs short samples, in NVIDIA's recipes") {
+  Run run = published().run("mbridge-25.09-h100-llama3-8b-pretrain-8g-fp8-cs-gbs128");
+  CHECK(job_of(run).model.packed_samples == 0);
+  run.task = "sft";
+  CHECK(job_of(run).model.packed_samples == 200);
+  run.software = "xtuner";
+  CHECK(job_of(run).model.packed_samples == 0);
+}
+
+TEST_CASE("run job: a chip that no node type carries gets a node of its own links") {
+  const RunJob palm = job_of("palm-540b");
+  CHECK(palm.cluster.chip.name == "tpu-v4");
+  REQUIRE(palm.cluster.levels.size() == 1);  // a torus joins all
+  CHECK(palm.cluster.levels.front().nominal.value == palm.cluster.chip.link->value);
+  CHECK((palm.strategy.zero == 3 && palm.strategy.dp_shard == 256));
 }
 
 TEST_CASE("run job: V3 in Megatron on 1,024 H100 takes what it does not say from the stack") {
