@@ -39,6 +39,7 @@ Status read_layout(JsonObject& object, RecipeRule& rule) {
   rule.micro_batch = TRY(maybe(object, "micro_batch"));
   rule.vpp = TRY(maybe(object, "vpp"));
   rule.etp = TRY(maybe(object, "etp"));
+  rule.shard = TRY(maybe(object, "shard"));
   rule.packed = TRY(maybe(object, "packed"));
   rule.routing = TRY(object.string_or("routed", ""));
   rule.recompute = TRY(object.string_or("recompute", ""));
@@ -53,6 +54,7 @@ Result<RecipeRule> rule_of(JsonObject object) {
   rule.chips = TRY(names(object, "chips"));
   rule.recipes = TRY(names(object, "recipes"));
   rule.tasks = TRY(names(object, "tasks"));
+  rule.gpus_from = TRY(maybe(object, "gpus_from"));
   rule.routings = TRY(names(object, "routing"));
   rule.from = TRY(object.string_or("from", ""));
   rule.until = TRY(object.string_or("until", ""));
@@ -106,6 +108,7 @@ bool holds(const RecipeRule& rule, const Run& run) {
   if (!among(rule.stacks, run.software) || !among(rule.chips, run.hardware.chip)) return false;
   if (!among(rule.recipes, run.layout.recipe) || !among(rule.tasks, run.task)) return false;
   if (!among(rule.routings, run.routing)) return false;
+  if (rule.gpus_from && run.hardware.gpus.value_or(0) < *rule.gpus_from) return false;
   if (!rule.models.empty() && (!run.model || !among(rule.models, run.model->name))) return false;
   if (rule.moe && (!run.model || run.model->moe.has_value() != *rule.moe)) return false;
   if (!rule.from.empty() && (release.empty() || release < rule.from)) return false;
@@ -136,6 +139,7 @@ Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules) 
     if (!holds(rule, made)) continue;
     if (rule.micro_batch) made.layout.micro_batch = rule.micro_batch;
     if (rule.etp) made.layout.etp = rule.etp;
+    if (rule.shard) made.layout.shard = rule.shard;
     if (rule.vpp) {
       made.layout.vpp = rule.vpp;
       made.layout.schedule = *rule.vpp > 1 ? "interleaved" : "1f1b";

@@ -21,12 +21,13 @@ struct RecipeRule {
   std::vector<std::string> stacks, models, chips, recipes, tasks, routings;
   std::string from, until;
   std::optional<bool> moe;
+  std::optional<int> gpus_from;
 
   Json figures;           // profile field -> value
   std::string recompute;  // "" = not said
   std::string like;       // the profile whose settings the stack ran with; "" = its own
   std::string routing;    // "token-drop": "" = not said
-  std::optional<int> micro_batch, vpp, etp;
+  std::optional<int> micro_batch, vpp, etp, shard;
   std::optional<int> packed;  // tokens of the samples that share a sequence
   std::string source;
 };

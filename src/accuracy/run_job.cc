@@ -36,6 +36,7 @@ constexpr Alias kAliases[] = {
     {"deepspeed", "deepspeed"},
     {"deepspeed-megatron", "deepspeed-2021"},
     {"fsdp", "fsdp"},
+    {"maxtext", "maxtext"},
     {"narrows", "narrows"},
 };
 

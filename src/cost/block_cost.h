@@ -88,6 +88,7 @@ class BlockPricer {
   BlockCost compute(const Key& key) const;
   PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
   Estimate price_op(const Op& op, Recipe recipe) const;
+  Seconds each_expert() const;
   bool gathers_quantised(const CollectiveShape& what, const Key& key) const;
   Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;
 

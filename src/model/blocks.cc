@@ -346,10 +346,13 @@ TensorId head_block(const Site& site, TensorId x) {
   const TensorId copy = b.tensor("float logits", site.inside(), vocab, Dtype::F32);
   b.memory_bound(OpKind::Elementwise, "logits to float", {logits}, copy);
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
-  // Megatron's steps read the logits four times more and write them three times more on the way.
-  const double more = b.fusions().parallel_loss ? 24 : 0;
-  b.memory_bound(OpKind::Loss, "cross-entropy", {copy}, softmax,
-                 more * site.inside().expected * vocab);
+  if (b.fusions().parallel_loss) {
+    // Megatron's steps read the logits three times more and write them three times more on the way.
+    b.memory_bound(OpKind::Elementwise, "steps of the loss", {}, kNoTensor,
+                   24 * site.inside().expected * vocab);
+    b.last().frozen = true;
+  }
+  b.memory_bound(OpKind::Loss, "cross-entropy", {copy}, softmax);
   b.last().input_grad_needs = {softmax};
   return softmax;
 }

@@ -221,6 +221,7 @@ class Differentiator {
         break;
       case OpKind::Router:
       case OpKind::Elementwise:
+        if (op.frozen) break;
         // Dropout reads the gradient and its mask and writes, softmax reads the gradient and its
         // own output and writes: 11 bytes a score against 9 forward.
         push(op, Direction::InputGrad, (op.inside_attention ? 11.0 / 9 : 1) * op.traffic);

@@ -30,7 +30,7 @@ struct Op {
   OpKind kind = OpKind::Elementwise;
   std::string name;
   Direction direction = Direction::Forward;
-  bool frozen = false;      // its weight does not train: no gradient of it
+  bool frozen = false;      // no gradient of it: its weight does not train, or it is a side step
   bool recomputed = false;  // a forward op that runs again in backward
   int forward =
       -1;  // of a gradient or recomputed op: the forward op's index; -1 = a pass beside one

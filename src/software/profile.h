@@ -101,6 +101,8 @@ struct SoftwareProfile {
   bool selective_by_op = false;
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
+  // `full` recomputation is of a layer's FFN; its attention keeps what its gradients read.
+  bool recomputes_ffn_only = false;
   // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
   // shard and gathers again.
   bool keeps_gathered = false;
@@ -121,6 +123,9 @@ struct SoftwareProfile {
   // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
   bool defers_scatter = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
+  // What tensor-parallel ranks hold alike crosses to the next stage in shares, and is gathered
+  // there.
+  bool scatters_sends = false;
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
   // measurements were taken beside communication: compute_slowdown is in them.

@@ -63,6 +63,7 @@ TEST_CASE("recipes: rules complete a layout, and leave printed recomputation as 
   const std::vector<RecipeRule> rules = *parse_recipe_rules(
       R"({"title": "t", "rules": [
   {"stack": ["s"], "micro_batch": 8, "vpp": 3, "etp": 2, "recompute": "full", "source": "layout"},
+  {"stack": ["s"], "gpus_from": 512, "shard": 128, "source": "from 64 nodes on"},
   {"stack": ["s"], "routed": "token-drop", "like": "nemo", "source": "routing"},
   {"stack": ["s"], "routing": ["token-drop"], "tasks": ["sft"], "packed": 200, "source": "both"}]})",
       "x.json");
@@ -75,6 +76,9 @@ TEST_CASE("recipes: rules complete a layout, and leave printed recomputation as 
   CHECK(made.routing == "token-drop");
   CHECK(profile_of_recipes(made, rules) == "nemo");
   CHECK_FALSE(packing_of_recipes(made, rules).has_value());
+  CHECK_FALSE(made.layout.shard.has_value());
+  run.hardware.gpus = 512;
+  CHECK(with_published_layout(run, rules).layout.shard == 128);
   run.task = "sft";
   run.layout.recompute = "none";
   CHECK(with_published_layout(run, rules).layout.recompute == "none");
