@@ -27,6 +27,13 @@ Float* at(const Heads<Float>& heads, std::int64_t row, std::int64_t head) {
   return heads.data + row * heads.row_stride + head * heads.head_stride;
 }
 
+// How many keys stand at `position` or before.
+std::int64_t keys_until(const Attention& op, std::int64_t position) {
+  if (op.key_positions == nullptr) return position + 1;
+  const std::int32_t* const end = op.key_positions + op.keys;
+  return std::upper_bound(op.key_positions, end, position) - op.key_positions;
+}
+
 Block block_of(const Attention& op, std::int64_t unit, std::int64_t group_head,
                std::int64_t first) {
   Block b;
@@ -35,12 +42,13 @@ Block block_of(const Attention& op, std::int64_t unit, std::int64_t group_head,
   b.head = b.kv_head * (op.heads / op.kv_heads) + group_head;
   b.first = first;
   b.rows = std::min(kQueries, op.queries - first);
-  b.keys = op.positions[first + b.rows - 1] + 1;
+  b.keys = keys_until(op, op.positions[first + b.rows - 1]);
   return b;
 }
 
 std::int64_t first_seen(const Attention& op, std::int64_t position) {
-  return op.window == 0 ? 0 : std::max<std::int64_t>(0, position + 1 - op.window);
+  if (op.window == 0 || position < op.window) return 0;
+  return keys_until(op, position - op.window);
 }
 
 // The scores of a block into (rows, keys).
@@ -107,20 +115,38 @@ float scale_of(const Attention& op) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
 }
 
+// The row's probabilities, not yet divided by their sum; returns its inverse.
+float soften_row(const Attention& op, const Block& b, std::int64_t r, float* row) {
+  const std::int64_t position = op.positions[b.first + r];
+  const std::int64_t first = first_seen(op, position);
+  const std::int64_t last = keys_until(op, position);
+  float& log_sum_exp = op.log_sum_exp[(b.sequence * op.queries + b.first + r) * op.heads + b.head];
+  if (first >= last) {
+    std::fill_n(row, b.keys, 0.0f);
+    log_sum_exp = kNothing;
+    return 0;
+  }
+  float most = 0;
+  const float sum = soften(row, first, last, b.keys, scale_of(op), &most);
+  log_sum_exp = static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
+  return 1.0f / sum;
+}
+
+// Nothing is seen by any of the block's queries.
+void clear_block(const Attention& op, const Block& b, const Heads<float>& rows,
+                 std::int64_t columns) {
+  for (std::int64_t r = 0; r < b.rows; ++r) {
+    std::fill_n(at(rows, b.sequence * op.queries + b.first + r, b.head), columns, 0.0f);
+  }
+}
+
 void forward_block(const Attention& op, const Block& b, float* scores) {
-  score(op, b, scores);
-  const float scale = scale_of(op);
+  if (b.keys > 0) score(op, b, scores);
   float inverse[kQueries];
   for (std::int64_t r = 0; r < b.rows; ++r) {
-    const std::int64_t position = op.positions[b.first + r];
-    float most = 0;
-    const float sum =
-        soften(scores + r * op.keys, first_seen(op, position), position + 1, b.keys, scale, &most);
-    inverse[r] = 1.0f / sum;
-    const std::int64_t token = b.sequence * op.queries + b.first + r;
-    op.log_sum_exp[token * op.heads + b.head] =
-        static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
+    inverse[r] = soften_row(op, b, r, scores + r * op.keys);
   }
+  if (b.keys == 0) return clear_block(op, b, op.out, op.v_dim);
   float* out = at(op.out, b.sequence * op.queries + b.first, b.head);
   op.multiply({.m = b.rows,
                .n = op.v_dim,
@@ -154,7 +180,7 @@ void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
   const float scale = scale_of(f);
   for (std::int64_t r = 0; r < b.rows; ++r) {
     const std::int64_t position = f.positions[b.first + r];
-    probabilities(p + r * f.keys, first_seen(f, position), position + 1, b.keys, scale,
+    probabilities(p + r * f.keys, first_seen(f, position), keys_until(f, position), b.keys, scale,
                   f.log_sum_exp[(token + r) * f.heads + b.head]);
     const float delta =
         dot_of(at(op.dout, token + r, b.head), at(f.out, token + r, b.head), f.v_dim);
@@ -166,6 +192,7 @@ void backward_block(const AttentionGrad& op, const Block& b, float* p, float* ds
   const Attention& f = op.forward;
   const std::int64_t token = b.sequence * f.queries + b.first;
   const std::int64_t key = b.sequence * f.keys;
+  if (b.keys == 0) return clear_block(f, b, op.dq, f.qk_dim);
   block_grads(op, b, p, ds);
   f.multiply({.m = b.rows,
               .n = f.qk_dim,
@@ -208,6 +235,25 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 }
 
 }  // namespace
+
+void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row) {
+  for (std::int64_t r = first_row; r < last_row; ++r) {
+    for (std::int64_t h = 0; h < op.heads; ++h) {
+      float& log_sum_exp = op.log_sum_exp[r * op.heads + h];
+      const float other = op.other_log_sum_exp[r * op.heads + h];
+      const float most = std::max(log_sum_exp, other);
+      const float mine = exp_of(log_sum_exp - most);
+      const float theirs = exp_of(other - most);
+      const float sum = mine + theirs;
+      float* out = at(op.out, r, h);
+      const float* more = at(op.other, r, h);
+      for (std::int64_t c = 0; c < op.v_dim; ++c) {
+        out[c] = (mine * out[c] + theirs * more[c]) / sum;
+      }
+      log_sum_exp = static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
+    }
+  }
+}
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 

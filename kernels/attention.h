@@ -5,8 +5,12 @@
 //   P = exp(c Q K^T - lse), D = rowsum(dO O), dS = c P (dO V^T - D), dQ = dS K, dK = dS^T Q, dV =
 //   P^T dO
 //
-// Keys stand in the order of their positions from 0; query i of a sequence has position
-// `positions[i]`, ascending, and sees the keys up to it. The small matmuls are the backend's.
+// Keys stand in the order of their positions, from 0 or as `key_positions` says; query i of a
+// sequence has position `positions[i]`, ascending, and sees the keys up to it. One that sees none
+// gets zeros and a log-sum-exp of kNothing. The small matmuls are the backend's.
+//
+// Attention over parts of the keys is merged by their log-sum-exps (dao2022 §3.1); backward over a
+// part is the same formula with those of the whole.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -37,6 +41,7 @@ struct Attention {
   std::int64_t v_dim = 0;
   std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
   const std::int32_t* positions = nullptr;
+  const std::int32_t* key_positions = nullptr;  // (keys), ascending; null: 0, 1, …
   MatmulFunction multiply = nullptr;
 };
 
@@ -45,6 +50,20 @@ struct AttentionGrad {
   Heads<const float> dout;
   Heads<float> dq, dk, dv;  // written
 };
+
+inline constexpr float kNothing = -1e30f;
+
+// out and log_sum_exp become those of both parts of the keys.
+struct AttentionMerge {
+  Heads<float> out;
+  float* log_sum_exp = nullptr;  // (rows, heads)
+  Heads<const float> other;
+  const float* other_log_sum_exp = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t heads = 0;
+  std::int64_t v_dim = 0;
+};
+void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row);
 
 // The work falls into `units` that may run at once; each needs `scratch` floats of its own.
 std::int64_t attention_units(const Attention& op);  // one a sequence and group of heads

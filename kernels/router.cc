@@ -55,6 +55,21 @@ void limit_groups(const Router& op, float* keys, float* group_scores) {
   }
 }
 
+// Adds the gradient of the balancing loss of a row.
+void pull_scores(const RouterGrad& op, std::int64_t row, const std::vector<float>& scores,
+                 std::vector<float>& dscores) {
+  const float* pull = op.pull + op.pull_row[row] * op.forward.experts;
+  float sum = 0;
+  float inner = 0;
+  for (std::size_t e = 0; e < scores.size(); ++e) {
+    sum += scores[e];
+    inner += pull[e] * scores[e];
+  }
+  inner /= sum;
+  op.pulled[row] = inner;
+  for (std::size_t e = 0; e < scores.size(); ++e) dscores[e] += (pull[e] - inner) / sum;
+}
+
 }  // namespace
 
 void route(const Router& op, std::int64_t first_row, std::int64_t last_row) {
@@ -105,6 +120,7 @@ void route_grad(const RouterGrad& op, std::int64_t first_row, std::int64_t last_
       dscores[static_cast<std::size_t>(index[k])] =
           f.scale * (f.normalise ? (dweights[k] - shared / sum) / sum : dweights[k]);
     }
+    if (op.pull != nullptr) pull_scores(op, r, scores, dscores);
     float* dlogits = op.dlogits + r * f.experts;
     float inner = 0;
     for (std::size_t e = 0; e < scores.size(); ++e) inner += dscores[e] * scores[e];

@@ -30,6 +30,11 @@ struct RouterGrad {
   Router forward;
   const float* dweights = nullptr;  // (rows, top_k)
   float* dlogits = nullptr;         // (rows, experts), written
+  // Of a balancing loss, or null: row r's is the sum over experts of pull[pull_row[r]] times the
+  // expert's share of the row's scores; left in `pulled`.
+  const float* pull = nullptr;             // (…, experts)
+  const std::int32_t* pull_row = nullptr;  // (rows)
+  float* pulled = nullptr;                 // (rows), written
 };
 void route_grad(const RouterGrad& op, std::int64_t first_row, std::int64_t last_row);
 

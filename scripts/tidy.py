@@ -28,7 +28,7 @@ THIRD_PARTY = [
     (r"benchmark/", r"bench/.*"),
     (r"tl/expected\.hpp", r"src/base/result\.h"),
     (r"dnnl|oneapi/|omp\.h", r"src/runtime/cpu_matmul\.cc"),
-    (r"mpi\.h", r"src/comm/[^/]*mpi[^/]*_comm\.cc|src/comm/mpi_comm\.cc"),
+    (r"mpi\.h", r"src/comm/mpi_comm\.(h|cc)|src/comm/mpi_world\.cc"),
     (r"nccl\.h", r"src/comm/nccl_comm\.cc"),
     (r"cu(da|blas|pti|rand)|nvtx3/", r"kernels/.*\.cuh?|src/runtime/(cuda_backend|cupti_clock)\.cc|src/comm/nccl_comm\.cc"),
 ]

@@ -18,6 +18,8 @@ Json to_json(const StepMetrics& m) {
   Json line = Json::object();
   line.set("step", m.step);
   line.set("loss", m.loss);
+  if (m.mtp_loss > 0) line.set("mtp_loss", m.mtp_loss);
+  if (m.aux_loss > 0) line.set("aux_loss", m.aux_loss);
   line.set("grad_norm", m.grad_norm);
   line.set("seconds", m.seconds);
   line.set("tokens_per_second", m.tokens_per_second);

@@ -57,6 +57,7 @@ Result<OptimizerOptions> optimizer_of(const RawTrain& raw) {
   TRY(read_number(o.epsilon, {"--eps", raw.eps}, {.above = true}));
   TRY(read_number(o.weight_decay, {"--weight-decay", raw.weight_decay}, {}));
   TRY(read_number(o.clip, {"--clip", raw.clip}, {}));
+  TRY(read_number(o.balance_rate, {"--bias-rate", raw.bias_rate}, {}));
   TRY(read_betas(o, raw.beta));
   if (!raw.warmup.empty()) o.warmup = TRY(whole({"--warmup", raw.warmup}));
   if (!raw.schedule.empty()) {
@@ -81,7 +82,9 @@ void add_train(CLI::App& app, RawTrain& raw) {
   train->add_option("--eps", raw.eps, "of AdamW (1e-8)");
   train->add_option("--weight-decay", raw.weight_decay, "of matrices (0.1)");
   train->add_option("--clip", raw.clip, "largest global gradient norm; 0 = none (0)");
-  train->add_option("--aux", raw.aux, "auxiliary balancing loss (not built yet)");
+  train->add_option("--aux", raw.aux, "weight of the loss that balances experts (0)");
+  train->add_option("--bias-rate", raw.bias_rate, "by which selection biases move a step (0.001)");
+  train->add_option("--mtp-weight", raw.mtp_weight, "of multi-token prediction's loss (0.3)");
   train->add_option("--seed", raw.seed, "of the order of samples (1)");
   train->add_option("--metrics", raw.metrics, "a line of JSON a step");
   train->add_option("--trace", raw.trace, "write the measured trace for Perfetto");
@@ -95,10 +98,9 @@ void add_train(CLI::App& app, RawTrain& raw) {
 }
 
 Result<TrainOptions> train_of(const RawTrain& raw) {
-  double aux = 0;
-  TRY(read_number(aux, {"--aux", raw.aux}, {}));
-  if (aux > 0) return unsupported("--aux: the auxiliary balancing loss is not built yet");
   TrainOptions o;
+  TRY(read_number(o.training.loss_weights.aux, {"--aux", raw.aux}, {}));
+  TRY(read_number(o.training.loss_weights.mtp, {"--mtp-weight", raw.mtp_weight}, {}));
   o.plan = raw.plan;
   o.training.data = raw.data;
   if (!raw.init.empty()) o.training.init = raw.init;

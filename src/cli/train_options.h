@@ -25,7 +25,7 @@ struct TrainOptions {
 // Options as words; "" = not given.
 struct RawTrain {
   std::string plan, data, steps, init, lr, warmup, schedule, beta, eps, weight_decay, clip, aux,
-      seed, metrics, trace, checkpoint, every, resume;
+      bias_rate, mtp_weight, seed, metrics, trace, checkpoint, every, resume;
   std::vector<std::string> links;
 };
 

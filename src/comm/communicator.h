@@ -1,5 +1,5 @@
 // A Communicator is one rank's view of one group of ranks: collectives and messages among them.
-// Ranks are threads of this process (thread_comm.h) or processes of an MPI job (mpi_comm.h); the
+// Ranks are threads of this process (thread_comm.h) or processes of an MPI job (mpi_world.h); the
 // algorithms are the same, programs of sends and receives from program.h, so that they are executed
 // as the plan names them and sum in a fixed order: the same bytes on every rank and in every run.
 //
@@ -131,8 +131,12 @@ class Communicator {
   virtual Result<bool> sent(Ticket send) = 0;
   // Ends a ticket that will not be completed, because the world has failed.
   virtual void cancel(Ticket ticket, bool is_send) = 0;
-  // The world's failure, or the deadline's verdict on `waiting`, which has not moved of late.
+  // The world's failure, or what is held against the peer for which `waiting` waits: that it has
+  // ended, or has been silent for longer than the deadline. What the peer did before may not have
+  // been looked at yet, so only CommProgress concludes from it.
   virtual Status health(const Operation& waiting, bool is_owner) = 0;
+  // Ends the world with an error. The first counts, and is returned.
+  virtual Error fail(const Error& error) = 0;
 
  private:
   friend struct Operation;

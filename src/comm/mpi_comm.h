@@ -1,57 +1,47 @@
-// Ranks as processes of an MPI job, under mpirun or srun. Only MPI's messages are used: collectives
-// are the programs of program.h, as between threads. Each rank tells the others twice a second that
-// it is alive, so that one that hangs is noticed; a rank that is killed is noticed by the launcher,
-// which ends the job.
-//
-// Where the build found no MPI, `open` is Unsupported.
+// Inside of the MPI ranks: what the groups of one process share, and the communicator of a group.
+// Every call of MPI is made under the lock of `progress`. Only where the build found MPI.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <mpi.h>
+
+#include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include "base/units.h"
-#include "comm/communicator.h"
-#include "comm/links.h"
+#include "comm/mpi_world.h"
+#include "comm/progress.h"
 
 namespace narrows {
 
-struct MpiWorldOptions {
-  std::vector<LinkLevel> levels;  // who shares a node; bandwidths are the network's own
-  Seconds silence = 10 * sec;
-};
+// Nanoseconds of a clock that only goes forward.
+std::int64_t mpi_now_ns();
 
-class MpiWorld {
- public:
-  // Whether this process was started as one of an MPI job.
-  static bool is_launched();
-  // This process's rank as its launcher says, before `open`; 0 where it was not launched.
-  static int launched_rank();
+struct MpiWorld::State {
+  explicit State(const MpiWorldOptions& given);
 
-  // Once in a process. Device where MPI does not start.
-  static Result<std::unique_ptr<MpiWorld>> open(const MpiWorldOptions& options);
-  MpiWorld(const MpiWorld&) = delete;
-  MpiWorld& operator=(const MpiWorld&) = delete;
-  // Leaves the job in order; all Communicators must be gone, and every rank does it.
-  ~MpiWorld();
-
-  int rank() const;
-  int size() const;
-  std::unique_ptr<Communicator> communicator();
-
-  // Tells the other ranks of this rank's error, so that theirs names it. After a failure the caller
-  // does not destroy this (leaving in order waits for ranks that may be gone) but ends the process.
+  void beat();  // tells the others that this rank lives, if it is time to
+  void hear();  // beats and failures of the others
   void fail(const Error& error);
-  // After a failure: whether this is the rank that says it, the lowest of those that found it.
-  // Gives the speaker time before the job's launcher, which ends all when one ends, can notice the
-  // others.
-  bool speaks();
+  bool is_beat_due() const;
 
-  struct State;
-
- private:
-  explicit MpiWorld(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  MpiWorldOptions options;
+  int rank = 0;
+  int size = 1;
+  MPI_Comm beats = MPI_COMM_NULL;
+  std::int64_t beaten_ns = 0;
+  std::int64_t looked_ns = 0;
+  std::vector<std::int64_t> heard_ns;  // by rank
+  std::optional<Error> failure;
+  int first_to_fail = std::numeric_limits<int>::max();  // the lowest of those that found it
+  CommProgress progress;                                // last: its thread uses what stands above
 };
+
+// One rank's view of the group `comm`, which it owns unless it is the world's; `members` are ranks
+// of the world. Borrows the world.
+std::unique_ptr<Communicator> mpi_communicator(MpiWorld::State& world, MPI_Comm comm, int rank,
+                                               std::vector<int> members);
 
 }  // namespace narrows

@@ -45,12 +45,14 @@ bool CommProgress::done(Operation& operation) {
   return operation.finished;
 }
 
-// Under the lock. After a failure all open verbs end.
+// Under the lock. After a failure all open verbs end. A peer's last deeds come before its end, but
+// may have come after our last look: only if there is nothing left of them is it to blame.
 void CommProgress::check(Operation& operation, bool is_owner) {
   const Status health = operation.group->health(operation, is_owner);
-  if (health) return;
+  if (health || advance_all()) return;
+  const Error error = operation.group->fail(health.error());
   for (Operation* open : open_) {
-    if (!open->finished) open->fail(health.error());
+    if (!open->finished) open->fail(error);
   }
   open_.clear();
 }

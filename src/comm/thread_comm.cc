@@ -37,6 +37,7 @@ class ThreadCommunicator final : public Communicator {
   Result<bool> sent(Ticket send) override;
   void cancel(Ticket ticket, bool is_send) override;
   Status health(const Operation& waiting, bool is_owner) override;
+  Error fail(const Error& error) override;
 
  private:
   ThreadRank& world_rank(int peer) const {
@@ -207,8 +208,12 @@ Status ThreadCommunicator::health(const Operation& waiting, bool is_owner) {
                           world_rank(std::max(0, waiting.awaited())).rank, waiting.what)};
   }
   if (!error) return {};
-  world_.fail(*error);
-  return tl::unexpected<Error>(*world_.failure());
+  return tl::unexpected<Error>(*error);
+}
+
+Error ThreadCommunicator::fail(const Error& error) {
+  world_.fail(error);
+  return *world_.failure();
 }
 
 Result<std::unique_ptr<Communicator>> ThreadCommunicator::split(int color, int key) {

@@ -121,6 +121,11 @@ Json to_json(const Plan& plan) {
 
 Result<Plan> plan_from_json(const Json& root, const std::string& file) {
   JsonObject object = TRY(JsonObject::of(root, file));
+  if (object.has("model_type") && !object.has("version"))
+    return invalid(
+        fmt::format("{}: expected a plan, found a model: `narrows plan --model {} "
+                    "--cluster C --out plan.json` makes one",
+                    file, file));
   Plan plan;
   plan.version = static_cast<int>(TRY(object.integer("version", 1, 1'000'000)));
   if (plan.version != kPlanVersion) {

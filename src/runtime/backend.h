@@ -40,6 +40,7 @@ class Backend {
   // `multiply` of these two is the backend's to fill in.
   virtual void run(kernels::Attention op) = 0;
   virtual void run(kernels::AttentionGrad op) = 0;
+  virtual void run(const kernels::AttentionMerge& op) = 0;
   virtual void run(const kernels::Router& op) = 0;
   virtual void run(const kernels::RouterGrad& op) = 0;
   virtual void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) = 0;

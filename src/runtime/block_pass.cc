@@ -18,7 +18,8 @@ Status run_collective(const OpSite& site, int index) {
       return shape.what == CollectiveKind::AllGather ? ops::gather_copies(site, index)
                                                      : ops::scatter_copies(site, index);
     default:
-      return {};  // context parallelism: attention gathers keys and values itself
+      // Context parallelism: attention gathers keys and values itself.
+      return shape.what == CollectiveKind::AllToAll ? ops::spread_tokens(site, index) : Status();
   }
 }
 
@@ -34,7 +35,8 @@ Status run_collective_input_grad(const OpSite& site, int index) {
       return shape.what == CollectiveKind::AllGather ? ops::gather_copies_input_grad(site, index)
                                                      : ops::scatter_copies_input_grad(site, index);
     default:
-      return {};
+      return shape.what == CollectiveKind::AllToAll ? ops::spread_tokens_input_grad(site, index)
+                                                    : Status();
   }
 }
 
@@ -53,7 +55,7 @@ Status run_forward(const OpSite& site, int index) {
     case OpKind::Attention:
       return ops::attention(site, index);
     case OpKind::Norm:
-      ops::norm(site, index);
+      ops::is_join(op) ? ops::join_next(site, index) : ops::norm(site, index);
       return {};
     case OpKind::Rope:
       ops::rope(site, index);
@@ -62,7 +64,8 @@ Status run_forward(const OpSite& site, int index) {
       ops::activation(site, index);
       return {};
     case OpKind::Elementwise:
-      op.outputs.empty() ? ops::add_residual(site) : ops::add_outputs(site, index);
+      if (op.outputs.empty()) ops::add_residual(site);
+      if (op.inputs.size() > 1) ops::add_outputs(site, index);  // else done by the op before
       return {};
     case OpKind::Router:
       ops::router(site, index);
@@ -94,7 +97,9 @@ Status run_input_grad(const OpSite& site, int index) {
     case OpKind::Attention:
       return ops::attention_input_grad(site, index);
     case OpKind::Norm:
-      return ops::norm_input_grad(site, index);
+      if (!ops::is_join(op)) return ops::norm_input_grad(site, index);
+      ops::join_next_input_grad(site, index);
+      return {};
     case OpKind::Rope:
       ops::rope_input_grad(site, index);
       return {};
@@ -102,8 +107,7 @@ Status run_input_grad(const OpSite& site, int index) {
       ops::activation_input_grad(site, index);
       return {};
     case OpKind::Router:
-      ops::router_input_grad(site, index);
-      return {};
+      return ops::router_input_grad(site, index);
     case OpKind::Permute:
       ops::permute_input_grad(site, index);
       return {};
@@ -156,6 +160,8 @@ Status forward(const OpSite& site) {
   const std::size_t tensors = site.block.value_alias.size();
   site.run.value.resize(tensors);
   site.run.grad.resize(tensors);
+  // Its first norm joins nothing: the stream passes by.
+  if (site.block.kind == BlockKind::MtpEntry) ops::add_residual(site);
   for (int i = 0; i < std::ssize(site.block.graph.forward); ++i) TRY(run_forward(site, i));
   return {};
 }

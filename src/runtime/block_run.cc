@@ -56,6 +56,15 @@ void find_lifetimes(Block& block) {
   }
 }
 
+// The rows that were looked up: to look them up again may need other ranks.
+void keep_next_embedding(Block& block) {
+  for (const Op& op : block.graph.forward) {
+    if (op.kind == OpKind::Norm && op.inputs.size() == 2) {
+      block.kept_by_forward[at(resolve(block.value_alias, op.inputs.front()))] = true;
+    }
+  }
+}
+
 }  // namespace
 
 Block make_block(BlockKind kind, int layer, Recompute recompute, const RankContext& rank) {
@@ -80,6 +89,7 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
   block.grad_kept.assign(tensors, false);
   find_aliases(block, rank.strategy());
   find_lifetimes(block);
+  if (kind == BlockKind::MtpEntry && recompute != Recompute::Full) keep_next_embedding(block);
   for (Weight& w : weights_of(kind, layer, rank.model(), weight_shard(rank))) {
     block.weights.push_back({std::move(w)});
   }

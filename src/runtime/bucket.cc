@@ -68,6 +68,12 @@ Communicator* Buckets::across(const Bucket& bucket) const {
   return nullptr;
 }
 
+Communicator* Buckets::twins(const Bucket& bucket) const {
+  const Groups& g = rank_.groups;
+  if (bucket.is_embedding) return g.embedding.get();
+  return bucket.is_head ? g.head.get() : g.mirror.get();
+}
+
 Buckets::Buckets(RankContext& rank, std::vector<Block*> blocks) : rank_(rank) {
   for (Block* block : blocks) place(*block);
   for (Bucket& bucket : buckets_) allocate(bucket);
@@ -77,12 +83,13 @@ Buckets::Buckets(RankContext& rank, std::vector<Block*> blocks) : rank_(rank) {
   }
 }
 
-// The bucket that takes the weight: a tied head's table is the embedding's, where this rank has it.
+// The bucket that takes the weight: of a table there is one, whoever reads it.
 int Buckets::bucket_for(const Block& block, const Weight& weight) {
-  const bool tied =
-      rank_.model().tied_embeddings && (weight.op == "embedding" || weight.op == "head");
+  const bool is_head = weight.op == "head" && !rank_.model().tied_embeddings;
+  const bool is_embedding = weight.op == "embedding" || (weight.op == "head" && !is_head);
   const std::string name =
-      tied ? "tied table"
+      is_embedding ? "table of the embedding"
+      : is_head    ? "table of the head"
       : block.layer < 0
           ? fmt::format("{} {}", name_of(block.kind), name_of(weight.group))
           : fmt::format("layer {} {} {}", block.layer, name_of(block.kind), name_of(weight.group));
@@ -92,7 +99,8 @@ int Buckets::bucket_for(const Block& block, const Weight& weight) {
   Bucket bucket;
   bucket.name = name;
   bucket.group = weight.group;
-  bucket.tied = tied;
+  bucket.is_embedding = is_embedding;
+  bucket.is_head = is_head;
   buckets_.push_back(std::move(bucket));
   return static_cast<int>(buckets_.size()) - 1;
 }
@@ -102,7 +110,7 @@ void Buckets::place(Block& block) {
   for (const BoundWeight& bound : block.weights) {
     const int index = bucket_for(block, bound.weight);
     Bucket& bucket = buckets_[at(index)];
-    const bool shared = bucket.tied && !bucket.weights.empty();
+    const bool shared = (bucket.is_embedding || bucket.is_head) && !bucket.weights.empty();
     if (!shared) {
       bucket.weights.push_back({bound.weight, bucket.count});
       bucket.count += (bound.weight.count + kAlign - 1) / kAlign * kAlign;
@@ -120,9 +128,7 @@ void Buckets::allocate(Bucket& bucket) {
   bucket.count = (bucket.count + unit - 1) / unit * unit;
   bucket.first = bucket.count / shares * place_in(shard);
   bucket.last = bucket.first + bucket.count / shares;
-  const Groups& g = rank_.groups;
-  bucket.holders =
-      size_of(across(bucket)) * size_of(g.mirror.get()) * (bucket.tied ? size_of(g.ends.get()) : 1);
+  bucket.holders = size_of(across(bucket)) * size_of(twins(bucket));
   if (bucket.group == WeightGroup::Copies) bucket.holders *= rank_.strategy().tp;
   const std::int64_t share = bucket.last - bucket.first;
   bucket.value.assign(at(zero < 3 ? bucket.count : share), 0);
@@ -233,7 +239,6 @@ float* Buckets::value_share(Bucket& bucket) const {
 }
 
 Status Buckets::reduce() {
-  const Groups& g = rank_.groups;
   // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).
   std::vector<Bucket*> order;
   for (Bucket& bucket : buckets_) order.push_back(&bucket);
@@ -246,8 +251,7 @@ Status Buckets::reduce() {
       TRY(shard->reduce_scatter(bucket->gradient, share));
     }
     if (Communicator* all = across(*bucket)) TRY(all->all_reduce(share));
-    if (g.mirror != nullptr) TRY(g.mirror->all_reduce(share));
-    if (bucket->tied && g.ends != nullptr) TRY(g.ends->all_reduce(share));
+    if (Communicator* others = twins(*bucket)) TRY(others->all_reduce(share));
   }
   return {};
 }
@@ -269,11 +273,8 @@ void Buckets::clear_gradients() {
 }
 
 bool Buckets::leads(const Bucket& bucket) const {
-  const Groups& g = rank_.groups;
-  const bool is_first = place_in(across(bucket)) == 0 && place_in(g.mirror.get()) == 0;
-  const bool is_first_end = !bucket.tied || place_in(g.ends.get()) == 0;
-  const bool is_first_copy = bucket.group != WeightGroup::Copies || rank_.at.tp == 0;
-  return is_first && is_first_end && is_first_copy;
+  const bool is_first = place_in(across(bucket)) == 0 && place_in(twins(bucket)) == 0;
+  return is_first && (bucket.group != WeightGroup::Copies || rank_.at.tp == 0);
 }
 
 }  // namespace narrows

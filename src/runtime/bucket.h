@@ -24,7 +24,9 @@ struct BucketWeight {
 struct Bucket {
   std::string name;  // "layer 3 attention replicas": the same on every rank that holds it
   WeightGroup group = WeightGroup::Replicas;
-  bool tied = false;  // the table of a tied embedding
+  // A vocabulary's table, which several blocks may read: at other ranks of the pipeline, too.
+  bool is_embedding = false;
+  bool is_head = false;  // of its own, where it is not the embedding's
   std::vector<BucketWeight> weights;
   std::int64_t count = 0;  // elements, a multiple of the shares
   std::int64_t first = 0;  // of this rank's share
@@ -80,6 +82,8 @@ class Buckets {
   std::vector<int> used_by(const Block& block) const;
   Communicator* shard_of(const Bucket& bucket) const;
   Communicator* across(const Bucket& bucket) const;
+  // Ranks of other stages that hold it too.
+  Communicator* twins(const Bucket& bucket) const;
   Status scatter(Bucket& bucket);
 
   RankContext& rank_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/chunk_pass.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace narrows {
@@ -9,49 +10,73 @@ namespace {
 bool is_ffn(BlockKind kind) { return kind == BlockKind::DenseFfn || kind == BlockKind::Moe; }
 bool is_layer(BlockKind kind) { return kind != BlockKind::Embedding && kind != BlockKind::Head; }
 
+// A multi-token-prediction block is an entry, a layer's two halves and a head.
+constexpr int kMtpBlocks = 4;
+bool is_mtp_head(const Block& block) { return block.kind == BlockKind::Head && block.layer >= 0; }
+
 }  // namespace
+
+void ChunkPass::add_block(BlockKind kind, int layer, Recompute recompute) {
+  // Checkpointing wraps layers: the ends of the model are not run again in full.
+  const bool ends = !is_layer(kind) && recompute == Recompute::Full;
+  before_.push_back(static_cast<int>(blocks_.size()) - 1);
+  blocks_.push_back(make_block(kind, layer, ends ? Recompute::None : recompute, rank_));
+  // And of a layer only the input is kept: the FFN's own is made again on the way.
+  Block& block = blocks_.back();
+  if (is_ffn(kind) && recompute == Recompute::Full) {
+    block.kept_by_forward[static_cast<std::size_t>(block.graph.input)] = false;
+  }
+  const ModelSpec& model = rank_.model();
+  if (kind == BlockKind::Moe && model.moe->selection_bias) {
+    rank_.balance.add(layer, model.moe->experts);
+  }
+}
+
+void ChunkPass::add_mtp(int layer, Recompute recompute) {
+  add_block(BlockKind::MtpEntry, layer, recompute);
+  add_block(BlockKind::Attention, layer, recompute);
+  add_block(rank_.model().moe ? BlockKind::Moe : BlockKind::DenseFfn, layer, recompute);
+  add_block(BlockKind::Head, layer, recompute);
+}
+
+// Item 0 is the embedding, so that item `number` is layer number - 1.
+void ChunkPass::add_item(ItemKind item, int number, Recompute recompute) {
+  switch (item) {
+    case ItemKind::Embedding:
+      return add_block(BlockKind::Embedding, -1, recompute);
+    case ItemKind::DenseLayer:
+      add_block(BlockKind::Attention, number - 1, recompute);
+      return add_block(BlockKind::DenseFfn, number - 1, recompute);
+    case ItemKind::MoeLayer:
+      add_block(BlockKind::Attention, number - 1, recompute);
+      return add_block(BlockKind::Moe, number - 1, recompute);
+    case ItemKind::MtpBlock:
+      return add_mtp(number - 1, recompute);
+    case ItemKind::Head:
+      return add_block(BlockKind::Head, -1, recompute);
+  }
+}
 
 ChunkPass::ChunkPass(RankContext& rank, const Chunk& chunk) : rank_(rank) {
   const std::vector<ItemKind> items = items_of(rank.model());
-  const auto add = [&](BlockKind kind, int layer) {
-    // Checkpointing wraps layers: the ends of the model are not run again in full.
-    const bool ends = !is_layer(kind) && chunk.recompute == Recompute::Full;
-    blocks_.push_back(make_block(kind, layer, ends ? Recompute::None : chunk.recompute, rank));
-    // And of a layer only the input is kept: the FFN's own is made again on the way.
-    Block& block = blocks_.back();
-    if (is_ffn(kind) && chunk.recompute == Recompute::Full) {
-      block.kept_by_forward[static_cast<std::size_t>(block.graph.input)] = false;
-    }
-  };
   for (int item = chunk.first; item <= chunk.last; ++item) {
-    switch (items[static_cast<std::size_t>(item)]) {
-      case ItemKind::Embedding:
-        add(BlockKind::Embedding, -1);
-        break;
-      case ItemKind::DenseLayer:
-        add(BlockKind::Attention, item - 1);
-        add(BlockKind::DenseFfn, item - 1);
-        break;
-      case ItemKind::MoeLayer:
-        add(BlockKind::Attention, item - 1);
-        add(BlockKind::Moe, item - 1);
-        break;
-      case ItemKind::Head:
-        add(BlockKind::Head, -1);
-        break;
-      case ItemKind::MtpBlock:
-        ASSERT(false);  // refused before (supported.h)
+    const std::size_t first = blocks_.size();
+    add_item(items[static_cast<std::size_t>(item)], item, chunk.recompute);
+    if (first > 0 && is_mtp_head(blocks_[first - 1])) {
+      before_[first] = static_cast<int>(first) - kMtpBlocks;
     }
   }
 }
 
 OpSite ChunkPass::site(ChunkRun& run, std::size_t i) {
+  const bool first = before_[i] < 0;
+  const std::size_t before = first ? 0 : static_cast<std::size_t>(before_[i]);
   return {rank_,
           blocks_[i],
           run.blocks[i],
           run.batch,
-          i > 0 ? &blocks_[i - 1] : nullptr,
-          i > 0 ? &run.blocks[i - 1] : nullptr};
+          first ? nullptr : &blocks_[before],
+          first ? nullptr : &run.blocks[before]};
 }
 
 Result<Storage> ChunkPass::forward(ChunkRun& run, Storage stream, Buckets& buckets) {
@@ -67,18 +92,29 @@ Result<Storage> ChunkPass::forward(ChunkRun& run, Storage stream, Buckets& bucke
     buckets.release_values(blocks_[i]);
     if (i > 0) drop_after_forward(site(run, i - 1));
   }
-  Storage out;
-  const OpSite last = site(run, blocks_.size() - 1);
+  Storage out = leaving(run);
+  drop_after_forward(site(run, blocks_.size() - 1));
+  return out;
+}
+
+// The residual stream behind the last block; empty behind the head.
+Storage ChunkPass::leaving(ChunkRun& run) {
+  const std::size_t back = blocks_.size() - 1;
+  const OpSite last = site(run, back);
   const Graph& graph = last.block.graph;
-  if (last.block.kind == BlockKind::Embedding) {
-    out = std::move(last.value(graph.output));
+  if (last.block.kind == BlockKind::Embedding) return std::move(last.value(graph.output));
+  Storage out;
+  if (is_mtp_head(last.block)) {
+    const OpSite entry = site(run, back + 1 - kMtpBlocks);
+    const Storage& passed = entry.value(entry.block.graph.input);
+    out = rank_.pool.matrix(passed.rows(), passed.columns());
+    std::copy_n(passed.data(), passed.count(), out.data());
   } else if (last.block.kind != BlockKind::Head) {
     const Storage& carried = last.value(graph.input);
     const Storage& output = last.value(graph.output);
     out = rank_.pool.matrix(output.rows(), output.columns());
     rank_.backend.run(kernels::Add{carried.data(), output.data(), out.data(), out.count()});
   }
-  drop_after_forward(last);
   return out;
 }
 
@@ -95,6 +131,7 @@ Status ChunkPass::remake_input(ChunkRun& run, std::size_t i, Buckets& buckets) {
 Status ChunkPass::input_grad_of(ChunkRun& run, std::size_t i, Storage& gradient, Buckets& buckets) {
   const OpSite at = site(run, i);
   const Graph& graph = at.block.graph;
+  if (is_mtp_head(at.block)) run.past_mtp = std::move(gradient);
   if (at.block.kind != BlockKind::Head) at.grad(graph.output) = std::move(gradient);
   buckets.acquire_gradients(blocks_[i]);
   TRY(remake_input(run, i, buckets));
@@ -102,6 +139,11 @@ Status ChunkPass::input_grad_of(ChunkRun& run, std::size_t i, Storage& gradient,
   TRY(narrows::input_grad(at));
   buckets.release_values(blocks_[i]);
   gradient = graph.input == kNoTensor ? Storage() : std::move(at.grad(graph.input));
+  if (at.block.kind == BlockKind::MtpEntry) {
+    float* const sum = gradient.data();
+    rank_.backend.run(kernels::Add{sum, run.past_mtp.data(), sum, gradient.count()});
+    run.past_mtp.release();
+  }
   return {};
 }
 

@@ -11,10 +11,14 @@
 
 namespace narrows {
 
+// The residual stream runs through the blocks of a chunk in order; only a multi-token-prediction
+// block stands beside it: the block behind goes on from the stream that entered there.
+
 // One micro-batch on its way through a chunk.
 struct ChunkRun {
   MicroBatch batch;
   std::vector<BlockRun> blocks;
+  Storage past_mtp;  // backward: the gradient of the stream that went past a prediction block
 };
 
 class ChunkPass {
@@ -31,13 +35,18 @@ class ChunkPass {
   Result<Storage> backward(ChunkRun& run, Storage gradient, Buckets& buckets);
 
  private:
+  void add_block(BlockKind kind, int layer, Recompute recompute);
+  void add_mtp(int layer, Recompute recompute);
+  void add_item(ItemKind item, int number, Recompute recompute);
   OpSite site(ChunkRun& run, std::size_t i);
+  Storage leaving(ChunkRun& run);
   Status remake_input(ChunkRun& run, std::size_t i, Buckets& buckets);
   Status input_grad_of(ChunkRun& run, std::size_t i, Storage& gradient, Buckets& buckets);
   Status weight_grad_of(ChunkRun& run, std::size_t i, Buckets& buckets);
 
   RankContext& rank_;
   std::vector<Block> blocks_;
+  std::vector<int> before_;  // the block whose output joins the stream in front of each, -1 = none
 };
 
 }  // namespace narrows

@@ -3,24 +3,27 @@
 
 #include <algorithm>
 
+#include "runtime/context_rows.h"
+
 namespace narrows {
-namespace {
+namespace context_rows {
 
-// Copies heads of `dim` floats between a row of heads and a packed row.
-void pack(const kernels::Heads<const float>& heads, std::int64_t row, std::int64_t count,
-          std::int64_t dim, float* to) {
-  for (std::int64_t h = 0; h < count; ++h) {
-    std::copy_n(heads.data + row * heads.row_stride + h * heads.head_stride, dim, to + h * dim);
+void pack(const kernels::Heads<const float>& heads, std::int64_t row, const HeadRange& range,
+          float* to) {
+  const float* from = heads.data + row * heads.row_stride + range.first * heads.head_stride;
+  for (std::int64_t h = 0; h < range.count; ++h) {
+    std::copy_n(from + h * heads.head_stride, range.dim, to + h * range.dim);
   }
 }
-void unpack(const float* from, std::int64_t row, std::int64_t count, std::int64_t dim,
+
+void unpack(const float* from, std::int64_t row, const HeadRange& range,
             const kernels::Heads<float>& heads) {
-  for (std::int64_t h = 0; h < count; ++h) {
-    std::copy_n(from + h * dim, dim, heads.data + row * heads.row_stride + h * heads.head_stride);
+  float* to = heads.data + row * heads.row_stride + range.first * heads.head_stride;
+  for (std::int64_t h = 0; h < range.count; ++h) {
+    std::copy_n(from + h * range.dim, range.dim, to + h * heads.head_stride);
   }
 }
 
-// The row in order of position of every row as gathered: rank by rank, sequence by sequence.
 std::vector<std::int32_t> places(const RankContext& rank, std::int64_t batch) {
   const std::int64_t sequence = rank.plan.training.sequence;
   const int cp = rank.strategy().cp;
@@ -44,7 +47,6 @@ std::vector<std::int32_t> inverse(const std::vector<std::int32_t>& places) {
   return found;
 }
 
-// Rows picked into a new array.
 Storage picked(RankContext& rank, const Storage& from, const std::vector<std::int32_t>& index) {
   Storage to = rank.pool.matrix(from.rows(), from.columns());
   rank.backend.run(
@@ -52,7 +54,31 @@ Storage picked(RankContext& rank, const Storage& from, const std::vector<std::in
   return to;
 }
 
-}  // namespace
+std::int64_t columns_of(const KeysAndValues& shape) {
+  return shape.heads * (shape.qk_dim + shape.v_dim);
+}
+
+Storage packed_keys(RankContext& rank, const KeysAndValues& mine, std::int64_t rows) {
+  Storage packed = rank.pool.matrix(rows, columns_of(mine));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* to = packed.data() + r * packed.columns();
+    pack(mine.k, r, {0, mine.heads, mine.qk_dim}, to);
+    pack(mine.v, r, {0, mine.heads, mine.v_dim}, to + mine.heads * mine.qk_dim);
+  }
+  return packed;
+}
+
+void unpack_keys(const Storage& packed, const KeysAndValues& shape, const KeyAndValueGrads& to) {
+  for (std::int64_t r = 0; r < packed.rows(); ++r) {
+    const float* from = packed.data() + r * packed.columns();
+    unpack(from, r, {0, shape.heads, shape.qk_dim}, to.k);
+    unpack(from + shape.heads * shape.qk_dim, r, {0, shape.heads, shape.v_dim}, to.v);
+  }
+}
+
+}  // namespace context_rows
+
+using namespace context_rows;
 
 std::vector<std::int32_t> context_positions(std::int64_t sequence, int cp, int cp_rank) {
   std::vector<std::int32_t> positions;
@@ -70,15 +96,9 @@ std::vector<std::int32_t> context_positions(std::int64_t sequence, int cp, int c
 }
 
 Result<Storage> gather_context(RankContext& rank, const KeysAndValues& mine, std::int64_t batch) {
-  const std::int64_t columns = mine.heads * (mine.qk_dim + mine.v_dim);
   const std::int64_t rows = batch * rank.plan.training.sequence / rank.strategy().cp;
-  Storage packed = rank.pool.matrix(rows, columns);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* to = packed.data() + r * columns;
-    pack(mine.k, r, mine.heads, mine.qk_dim, to);
-    pack(mine.v, r, mine.heads, mine.v_dim, to + mine.heads * mine.qk_dim);
-  }
-  Storage all = rank.pool.matrix(rows * rank.strategy().cp, columns);
+  const Storage packed = packed_keys(rank, mine, rows);
+  Storage all = rank.pool.matrix(rows * rank.strategy().cp, packed.columns());
   TRY(rank.groups.cp->all_gather(View(packed.data(), packed.count(), Element::F32),
                                  Buffer(all.data(), all.count(), Element::F32)));
   return picked(rank, all, inverse(places(rank, batch)));
@@ -87,15 +107,10 @@ Result<Storage> gather_context(RankContext& rank, const KeysAndValues& mine, std
 Status scatter_context(RankContext& rank, const KeysAndValues& shape, Storage all,
                        std::int64_t batch, const KeyAndValueGrads& mine) {
   Storage by_rank = picked(rank, all, places(rank, batch));
-  const std::int64_t rows = all.rows() / rank.strategy().cp;
-  Storage packed = rank.pool.matrix(rows, all.columns());
+  Storage packed = rank.pool.matrix(all.rows() / rank.strategy().cp, all.columns());
   TRY(rank.groups.cp->reduce_scatter(Buffer(by_rank.data(), by_rank.count(), Element::F32),
                                      Buffer(packed.data(), packed.count(), Element::F32)));
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* from = packed.data() + r * packed.columns();
-    unpack(from, r, shape.heads, shape.qk_dim, mine.k);
-    unpack(from + shape.heads * shape.qk_dim, r, shape.heads, shape.v_dim, mine.v);
-  }
+  unpack_keys(packed, shape, mine);
   return {};
 }
 

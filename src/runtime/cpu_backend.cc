@@ -69,6 +69,9 @@ class CpuBackend final : public Backend {
     units(attention_units(op.forward), attention_scratch(op.forward),
           [&](std::int64_t unit, float* scratch) { attention_grad(op, unit, scratch); });
   }
+  void run(const kernels::AttentionMerge& op) override {
+    by_rows(op.rows, [&](auto... r) { merge(op, r...); });
+  }
   void run(const kernels::Router& op) override {
     by_rows(op.rows, [&](auto... r) { route(op, r...); });
   }

@@ -116,6 +116,8 @@ Result<MicroBatch> Executor::load(int chunk, int micro_batch) const {
     for (const std::int32_t p : positions) {
       batch.tokens.push_back(tokens[static_cast<std::size_t>(p)]);
       batch.targets.push_back(tokens[static_cast<std::size_t>(p) + 1]);
+      const bool last = p + 1 == sequence;
+      batch.second_targets.push_back(last ? -1 : tokens[static_cast<std::size_t>(p) + 2]);
       batch.positions.push_back(p);
     }
   }
@@ -129,7 +131,10 @@ Status Executor::forward(int chunk, int micro_batch) {
   ChunkPass& pass = chunks_[static_cast<std::size_t>(chunk)];
   Storage out = TRY(pass.forward(run, std::move(stream), *buckets_));
   // Tensor-parallel ranks know the same loss; one says it.
-  if (rank_->at.tp == 0) loss_ += run.batch.loss;
+  if (rank_->at.tp == 0) {
+    loss_.next += run.batch.loss;
+    loss_.mtp += run.batch.mtp_loss;
+  }
   return give(Way::Forward, chunk, micro_batch, std::move(out));
 }
 
@@ -139,6 +144,7 @@ Status Executor::input_grad(int chunk, int micro_batch, bool with_weights) {
   ChunkPass& pass = chunks_[static_cast<std::size_t>(chunk)];
   Storage out = TRY(with_weights ? pass.backward(run, std::move(gradient), *buckets_)
                                  : pass.input_grad(run, std::move(gradient), *buckets_));
+  loss_.aux += run.batch.aux_loss;
   if (with_weights) runs_.erase({chunk, micro_batch});
   return give(Way::Backward, chunk, micro_batch, std::move(out));
 }
@@ -173,10 +179,10 @@ Status Executor::finish_sends() {
   return {};
 }
 
-Result<double> Executor::run(std::int64_t step, const ReadTokens& read) {
+Result<StepLoss> Executor::run(std::int64_t step, const ReadTokens& read) {
   step_ = step;
   read_ = &read;
-  loss_ = 0;
+  loss_ = {};
   for (const Instruction& instruction :
        schedule_.programs[static_cast<std::size_t>(rank_->at.pp)]) {
     const Tick start = now();

@@ -18,6 +18,13 @@ namespace narrows {
 using ReadTokens =
     std::function<Status(std::int64_t step, std::int64_t row, std::span<std::int32_t> tokens)>;
 
+// Of a step, or this rank's part of it: sums over ranks are the mean over the global batch.
+struct StepLoss {
+  double next = 0;  // cross-entropy of the next token
+  double mtp = 0;   // of the one after it, unweighted
+  double aux = 0;   // the balance loss
+};
+
 class Executor {
  public:
   // InvalidInput if the plan's schedule cannot be made. Borrows the context.
@@ -25,8 +32,8 @@ class Executor {
   Executor(Executor&&) = default;
 
   // Forward and backward of all micro-batches; gradients stand in the buckets, not yet reduced.
-  // Returns this rank's part of the loss.
-  Result<double> run(std::int64_t step, const ReadTokens& read);
+  // Returns this rank's part of the losses.
+  Result<StepLoss> run(std::int64_t step, const ReadTokens& read);
 
   Buckets& buckets() { return *buckets_; }
 
@@ -68,7 +75,7 @@ class Executor {
   Timeline* timeline_ = nullptr;  // borrows
   std::int64_t step_ = 0;
   const ReadTokens* read_ = nullptr;
-  double loss_ = 0;
+  StepLoss loss_;
 };
 
 }  // namespace narrows

@@ -62,9 +62,35 @@ auto with_share(int size) {
   return [size](std::ptrdiff_t a, std::ptrdiff_t b) { return a % size == b % size; };
 }
 
-// Whether the embedding's rank holds the head too.
-bool ends_meet(const Strategy& s) {
-  return stage_of(s, 0, chunks_per_rank(s) - 1) == stages_of(s) - 1;
+// The table of a vocabulary.
+enum class Table { Embedding, Head };
+
+bool uses(ItemKind item, Table table, bool tied) {
+  if (item == ItemKind::MtpBlock) return table == Table::Embedding || !tied;
+  if (table == Table::Head) return item == ItemKind::Head && !tied;
+  return item == ItemKind::Embedding || (item == ItemKind::Head && tied);
+}
+
+// The ranks at the same place of their stages whose chunks read the table; this rank alone if it is
+// not among them.
+std::vector<int> table_members(const Plan& plan, const Grid& grid, int rank, Table table) {
+  const std::vector<ItemKind> items = items_of(plan.model);
+  std::vector<int> members;
+  Coordinates at = grid.coordinates(rank);
+  const int mine = at.pp;
+  bool found = false;
+  for (at.pp = 0; at.pp < plan.strategy.pp; ++at.pp) {
+    bool holds = false;
+    for (const Chunk& chunk : plan.stages[static_cast<std::size_t>(at.pp)].chunks) {
+      for (int i = chunk.first; i <= chunk.last; ++i) {
+        holds =
+            holds || uses(items[static_cast<std::size_t>(i)], table, plan.model.tied_embeddings);
+      }
+    }
+    if (holds) members.push_back(grid.rank_of(at));
+    found = found || (holds && at.pp == mine);
+  }
+  return found ? members : std::vector<int>{rank};
 }
 
 }  // namespace
@@ -96,15 +122,14 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   g.stage_across = TRY(cutter.cut(those(stage, rank, same_share), dp));
 
   Coordinates at = grid.coordinates(rank);
-  const bool end = at.pp == 0 || at.pp == s.pp - 1;
   at.pp = s.pp - 1 - at.pp;
   const int opposite = grid.rank_of(at);
   const std::vector<int> alone = {rank};
   const std::vector<int> pair = {std::min(rank, opposite), std::max(rank, opposite)};
   const bool mirrored = is_mirrored(s.schedule) && opposite != rank;
   g.mirror = TRY(cutter.cut(mirrored ? pair : alone));
-  const bool tied = plan.model.tied_embeddings && end && !mirrored && !ends_meet(s);
-  g.ends = TRY(cutter.cut(tied && opposite != rank ? pair : alone));
+  g.embedding = TRY(cutter.cut(table_members(plan, grid, rank, Table::Embedding)));
+  g.head = TRY(cutter.cut(table_members(plan, grid, rank, Table::Head)));
   return g;
 }
 

@@ -22,7 +22,9 @@ struct Groups {
   Group shard, expert_shard;
   Group replicas_across, stage_across, experts_across;
   Group mirror;  // DualPipe: the rank with the same stages
-  Group ends;    // of a tied model: the rank at the pipeline's other end
+  // The ranks of the pipeline that hold the table of the embedding (with a multi-token-prediction
+  // block, the mirror, the head of a tied model), and that of an untied head; null on the others.
+  Group embedding, head;
 };
 
 // Every rank of the world calls it alike.

@@ -18,17 +18,30 @@ void norm(const OpSite& site, int index);
 Status norm_input_grad(const OpSite& site, int index);
 void add_residual(const OpSite& site);  // the block before joins the residual stream
 
+// ops_mtp.cc: hidden state and next embedding side by side, where multi-token prediction begins.
+void join_next(const OpSite& site, int index);
+void join_next_input_grad(const OpSite& site, int index);
+
 // ops_attention.cc: rotation, assembly of keys, the core.
 void rope(const OpSite& site, int index);
 void rope_input_grad(const OpSite& site, int index);
 Status attention(const OpSite& site, int index);
 Status attention_input_grad(const OpSite& site, int index);
+// Where context parallelism spreads heads: the core's output back to own tokens.
+Status spread_tokens(const OpSite& site, int index);
+Status spread_tokens_input_grad(const OpSite& site, int index);
 
-// ops_experts.cc: the router and the way to the experts and back.
+// ops_router.cc: the choice of experts, and what keeps their loads even.
+void router(const OpSite& site, int index);
+Status router_input_grad(const OpSite& site, int index);
+// Without sequence parallelism the tensor-parallel ranks send the same tokens. Each then stands for
+// its share of their gradient, as it does of the shared experts': the sums over ranks are whole
+// again.
+float share_of_gradient(const OpSite& site);
+
+// ops_experts.cc: the way to the experts and back.
 void activation(const OpSite& site, int index);
 void activation_input_grad(const OpSite& site, int index);
-void router(const OpSite& site, int index);
-void router_input_grad(const OpSite& site, int index);
 Status dispatch(const OpSite& site, int index);
 Status dispatch_input_grad(const OpSite& site, int index);
 void permute(const OpSite& site, int index);
@@ -56,6 +69,7 @@ void loss_input_grad(const OpSite& site, int index);
 inline const Op& op_at(const OpSite& site, int index) {
   return site.block.graph.forward[static_cast<std::size_t>(index)];
 }
+inline bool is_join(const Op& op) { return op.name == "embedding norm"; }
 // Whether the way to the experts belongs to a layer's routed experts (grouped by expert).
 inline bool is_grouped(const Op& op) { return op.name.starts_with("expert "); }
 

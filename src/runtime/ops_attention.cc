@@ -13,6 +13,14 @@ namespace {
 
 bool is_mla(const OpSite& site) { return site.rank.model().attention.kind == AttentionKind::Mla; }
 
+// Of this tensor-parallel rank. KV heads that are fewer than the ranks are held by several.
+std::int64_t heads_of(const OpSite& site) {
+  return site.rank.model().attention.heads / site.rank.strategy().tp;
+}
+std::int64_t kv_heads_of(const OpSite& site) {
+  return std::max(1, site.rank.model().attention.kv_heads / site.rank.strategy().tp);
+}
+
 // Where q, k and v begin in the op's operands, given each operand's memory.
 template <typename Float>
 struct Operands {
@@ -21,20 +29,20 @@ struct Operands {
 template <typename Float, typename Memory>
 Operands<Float> operands_of(const OpSite& site, const Op& op, const Memory& memory) {
   const AttentionSpec& a = site.rank.model().attention;
-  const AttentionShape& s = op.attention;
+  const std::int64_t heads = heads_of(site);
   if (is_mla(site)) {
-    const std::int64_t width = std::int64_t{s.heads} * s.qk_dim;
+    const std::int64_t width = heads * a.qk_dim();
     const std::int64_t kv_head = a.qk_nope + a.v_dim;
-    return {{memory(op.inputs[0]), width, s.qk_dim},
-            {memory(op.inputs[1]), width, s.qk_dim},
-            {memory(op.inputs[2]) + a.qk_nope, s.heads * kv_head, kv_head}};
+    return {{memory(op.inputs[0]), width, a.qk_dim()},
+            {memory(op.inputs[1]), width, a.qk_dim()},
+            {memory(op.inputs[2]) + a.qk_nope, heads * kv_head, kv_head}};
   }
-  const std::int64_t row = std::int64_t{s.heads + 2 * s.kv_heads} * a.head_dim;
+  const std::int64_t kv_heads = kv_heads_of(site);
+  const std::int64_t row = (heads + 2 * kv_heads) * a.head_dim;
   Float* qkv = memory(op.inputs[0]);
-  Float* k = qkv + std::int64_t{s.heads} * a.head_dim;
-  return {{qkv, row, a.head_dim},
-          {k, row, a.head_dim},
-          {k + std::int64_t{s.kv_heads} * a.head_dim, row, a.head_dim}};
+  Float* k = qkv + heads * a.head_dim;
+  return {
+      {qkv, row, a.head_dim}, {k, row, a.head_dim}, {k + kv_heads * a.head_dim, row, a.head_dim}};
 }
 
 // Without what context parallelism gathers, which lives only while the core runs.
@@ -82,13 +90,37 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .positions = site.batch.positions.data()};
 }
 
+std::int64_t queries_of(const Op& op) {
+  return static_cast<std::int64_t>(op.attention.batch) * op.attention.queries;
+}
+
+Status attend_gathered(const OpSite& site, const Op& op, kernels::Attention core,
+                       const Operands<const float>& from) {
+  const Storage context = TRY(gather_context(site.rank, keys_of(op, from), core.batch));
+  view_gathered<const float>(op, context.data(), core.k, core.v);
+  site.rank.backend.run(core);
+  return {};
+}
+
+Status attend_gathered_grad(const OpSite& site, const Op& op, kernels::AttentionGrad core,
+                            const Operands<const float>& from) {
+  const KeyAndValueGrads mine{core.dk, core.dv};
+  const std::int64_t batch = core.forward.batch;
+  const Storage context = TRY(gather_context(site.rank, keys_of(op, from), batch));
+  Storage dcontext = site.rank.pool.matrix(context.rows(), context.columns());
+  view_gathered<const float>(op, context.data(), core.forward.k, core.forward.v);
+  view_gathered<float>(op, dcontext.data(), core.dk, core.dv);
+  site.rank.backend.run(core);
+  return scatter_context(site.rank, keys_of(op, from), std::move(dcontext), batch, mine);
+}
+
 // Key assembly of the MLA rope op, whose operands are queries and the up-projected latent; the
 // rotated part stands behind the latent that was projected.
 kernels::KeyAssembly assembly_of(const OpSite& site) {
   const AttentionSpec& a = site.rank.model().attention;
   return {.shared_stride = a.kv_lora + a.qk_rope,
           .rows = std::ssize(site.batch.positions),
-          .heads = a.heads / site.rank.strategy().tp,
+          .heads = heads_of(site),
           .nope = a.qk_nope,
           .value = a.v_dim,
           .positions = site.batch.positions.data(),
@@ -101,8 +133,8 @@ TensorId latent_of(const OpSite& site, const Op& op) {
 // Rotates what is rotated of the queries (MLA) or of queries and keys (GQA).
 void rotate(const OpSite& site, float* x, bool back) {
   const AttentionSpec& a = site.rank.model().attention;
-  const std::int64_t heads = a.heads / site.rank.strategy().tp;
-  const std::int64_t kv_heads = a.kv_heads / site.rank.strategy().tp;
+  const std::int64_t heads = heads_of(site);
+  const std::int64_t kv_heads = kv_heads_of(site);
   kernels::Rotation op{.rows = std::ssize(site.batch.positions),
                        .positions = site.batch.positions.data(),
                        .table = &site.rank.rotary,
@@ -160,18 +192,24 @@ void rope_input_grad(const OpSite& site, int index) {
 
 Status attention(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const std::int64_t rows = std::ssize(site.batch.tokens);
+  const std::int64_t rows = queries_of(op);
   site.make_value(op.outputs[0], rows);
   site.make_value(op.outputs[1], rows);
   const Operands<const float> from = values_of(site, op);
-  kernels::Attention core = core_of(site, op, from);
-  Storage context;
-  if (site.rank.groups.cp != nullptr) {
-    context = TRY(gather_context(site.rank, keys_of(op, from), core.batch));
-    view_gathered<const float>(op, context.data(), core.k, core.v);
+  const kernels::Attention core = core_of(site, op, from);
+  if (site.rank.groups.cp == nullptr) {
+    site.rank.backend.run(core);
+    return {};
   }
-  site.rank.backend.run(core);
-  return {};
+  switch (context_exchange_of(site.rank.plan)) {
+    case ContextExchange::Ring:
+      return ring_attention(site.rank, core);
+    case ContextExchange::AllToAll:
+      return spread_attention(site.rank, core);
+    case ContextExchange::AllGather:
+      break;
+  }
+  return attend_gathered(site, op, core, from);
 }
 
 Status attention_input_grad(const OpSite& site, int index) {
@@ -187,17 +225,36 @@ Status attention_input_grad(const OpSite& site, int index) {
                               .dq = to.q,
                               .dk = to.k,
                               .dv = to.v};
-  const std::int64_t batch = core.forward.batch;
-  Storage context, dcontext;
-  if (site.rank.groups.cp != nullptr) {
-    context = TRY(gather_context(site.rank, keys_of(op, from), batch));
-    dcontext = site.rank.pool.matrix(context.rows(), context.columns());
-    view_gathered<const float>(op, context.data(), core.forward.k, core.forward.v);
-    view_gathered<float>(op, dcontext.data(), core.dk, core.dv);
+  if (site.rank.groups.cp == nullptr) {
+    site.rank.backend.run(core);
+    return {};
   }
-  site.rank.backend.run(core);
-  if (!dcontext.held()) return {};
-  return scatter_context(site.rank, keys_of(op, from), std::move(dcontext), batch, {to.k, to.v});
+  switch (context_exchange_of(site.rank.plan)) {
+    case ContextExchange::Ring:
+      return ring_attention_grad(site.rank, core);
+    case ContextExchange::AllToAll:
+      return spread_attention_grad(site.rank, core);
+    case ContextExchange::AllGather:
+      break;
+  }
+  return attend_gathered_grad(site, op, core, from);
+}
+
+Status spread_tokens(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  if (op.inputs == op.outputs) return {};  // to the heads: the core's own business
+  Storage& tokens = site.make_value(op.outputs.front(), std::ssize(site.batch.tokens));
+  return heads_to_tokens(site.rank, site.rank.strategy().micro_batch, site.value(op.inputs.front()),
+                         tokens);
+}
+
+Status spread_tokens_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  if (op.inputs == op.outputs) return {};
+  const Storage& tokens = site.grad(op.outputs.front());
+  const OpSite::Target heads =
+      site.grad_target(op.inputs.front(), tokens.rows() * site.rank.strategy().cp);
+  return tokens_to_heads(site.rank, site.rank.strategy().micro_batch, tokens, heads.storage);
 }
 
 }  // namespace narrows::ops

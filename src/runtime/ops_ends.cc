@@ -11,6 +11,9 @@ std::int64_t vocabulary_part(const OpSite& site) {
   return (site.rank.model().vocab + tp - 1) / tp;
 }
 
+// Whether the head predicts the token after the next.
+bool is_second(const OpSite& site) { return site.block.layer >= 0; }
+
 kernels::LogitPart part_of(const OpSite& site, int index) {
   Storage& logits = site.value(op_at(site, index).inputs.front());
   const std::int64_t part = vocabulary_part(site);
@@ -20,7 +23,7 @@ kernels::LogitPart part_of(const OpSite& site, int index) {
           .columns = std::clamp<std::int64_t>(site.rank.model().vocab - first, 0, part),
           .stride = logits.columns(),
           .first = first,
-          .targets = site.batch.targets.data()};
+          .targets = (is_second(site) ? site.batch.second_targets : site.batch.targets).data()};
 }
 
 // The parts of all tensor-parallel ranks joined.
@@ -45,7 +48,8 @@ void embedding(const OpSite& site, int index) {
   const std::int64_t part = vocabulary_part(site);
   std::vector<std::int32_t>& rows = site.run.rows;
   rows.clear();
-  for (const std::int32_t token : site.batch.tokens) {
+  const bool next = site.block.kind == BlockKind::MtpEntry;
+  for (const std::int32_t token : next ? site.batch.targets : site.batch.tokens) {
     const std::int64_t row = token - part * site.rank.at.tp;
     rows.push_back(row >= 0 && row < part ? static_cast<std::int32_t>(row) : -1);
   }
@@ -72,10 +76,16 @@ Status loss(const OpSite& site, int index) {
   std::vector<kernels::PartialSoftmax> rows;
   site.rank.backend.run(part, rows);
   TRY(join_parts(rows, site.rank.groups.tp.get()));
+  const double weight = is_second(site) ? site.rank.loss_weights.mtp : 1.0;
   double total = 0;
-  for (const kernels::PartialSoftmax& row : rows) total += cross_entropy(row);
-  site.batch.loss = total * site.batch.loss_share;
-  site.rank.backend.run(part, rows, static_cast<float>(site.batch.loss_share));
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (part.targets[r] >= 0) total += cross_entropy(rows[r]);
+  }
+  (is_second(site) ? site.batch.mtp_loss : site.batch.loss) = total * site.batch.loss_share;
+  site.rank.backend.run(part, rows, static_cast<float>(weight * site.batch.loss_share));
+  for (std::int64_t r = 0; r < part.rows; ++r) {
+    if (part.targets[r] < 0) std::fill_n(part.logits + r * part.stride, part.columns, 0.0f);
+  }
   return {};
 }
 

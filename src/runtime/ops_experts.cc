@@ -8,35 +8,12 @@
 namespace narrows::ops {
 namespace {
 
-kernels::Router router_of(const OpSite& site, const Op& op) {
-  const MoeSpec& moe = *site.rank.model().moe;
-  const Storage& logits = site.value(op.inputs.front());
-  return {.logits = logits.data(),
-          .chosen = site.value(op.outputs.front()).data(),
-          .rows = logits.rows(),
-          .experts = moe.experts,
-          .top_k = moe.top_k,
-          .groups = moe.groups,
-          .top_groups = moe.top_groups,
-          .sigmoid = moe.score == RouterScore::Sigmoid,
-          .normalise = site.rank.numerics.normalise_top_k,
-          .scale = static_cast<float>(site.rank.numerics.routed_scale)};
-}
-
 kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
   const Storage& x = site.value(op.inputs.front());
   return {.x = x.data(),
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
           .columns = x.columns() / 2};
-}
-
-// Without sequence parallelism the tensor-parallel ranks send the same tokens. Each then stands for
-// its share of their gradient, as it does of the shared experts': the sums over ranks are whole
-// again.
-float share_of_gradient(const OpSite& site) {
-  const Strategy& s = site.rank.strategy();
-  return s.sequence_parallel ? 1.0f : 1.0f / static_cast<float>(s.tp);
 }
 
 // The tensor in which the router left its choice.
@@ -109,21 +86,6 @@ void activation_input_grad(const OpSite& site, int index) {
                                             .dy = dy.data(),
                                             .dx = dx.storage.data(),
                                             .dscale = is_grouped(op) ? dweight.data() : nullptr});
-}
-
-void router(const OpSite& site, int index) {
-  const Op& op = op_at(site, index);
-  site.make_value(op.outputs.front(), site.value(op.inputs.front()).rows());
-  site.rank.backend.run(router_of(site, op));
-}
-
-void router_input_grad(const OpSite& site, int index) {
-  const Op& op = op_at(site, index);
-  const Storage& dweights = site.grad(op.outputs.front());
-  const OpSite::Target dlogits = site.grad_target(op.inputs.front(), dweights.rows());
-  site.rank.backend.run(kernels::RouterGrad{.forward = router_of(site, op),
-                                            .dweights = dweights.data(),
-                                            .dlogits = dlogits.storage.data()});
 }
 
 Status dispatch(const OpSite& site, int index) {

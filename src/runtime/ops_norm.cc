@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "runtime/ops.h"
 
 namespace narrows::ops {
@@ -36,7 +38,9 @@ Status norm_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const TensorId in = op.inputs.front();
   Storage& dy = site.grad(op.outputs.front());
-  const bool begins = in == site.block.graph.input;
+  // The entry of a multi-token-prediction block is no branch of the stream: chunk_pass.cc adds what
+  // went past it.
+  const bool begins = in == site.block.graph.input && site.block.kind != BlockKind::MtpEntry;
   const Group& tp = site.rank.groups.tp;
   if (begins && tp != nullptr && !site.rank.strategy().sequence_parallel) {
     TRY(tp->all_reduce(Buffer(dy.data(), dy.count(), Element::F32)));
@@ -60,11 +64,17 @@ void add_residual(const OpSite& site) {
   const Graph& before = site.block_before->graph;
   const OpSite there{site.rank, *site.block_before, *site.run_before, site.batch};
   Storage& output = there.value(before.output);
-  if (before.input == kNoTensor) {
-    stream = std::move(output);  // the embedding begins the stream
+  const bool after_entry = site.block_before->kind == BlockKind::MtpEntry;
+  if (before.input == kNoTensor || (after_entry && site.block.layer == site.block_before->layer)) {
+    stream = std::move(output);  // the embedding begins the stream, a prediction block its own
     return;
   }
   const Storage& carried = there.value(before.input);
+  if (after_entry) {  // which went past the block
+    stream = site.rank.pool.matrix(carried.rows(), carried.columns());
+    std::copy_n(carried.data(), carried.count(), stream.data());
+    return;
+  }
   stream = site.rank.pool.matrix(output.rows(), output.columns());
   site.rank.backend.run(kernels::Add{carried.data(), output.data(), stream.data(), stream.count()});
 }

@@ -19,8 +19,9 @@ struct OptimizerOptions {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  double weight_decay = 0.1;  // of tensors with two dimensions
-  double clip = 0;            // the largest global norm, 0 = none
+  double weight_decay = 0.1;    // of tensors with two dimensions
+  double clip = 0;              // the largest global norm, 0 = none
+  double balance_rate = 0.001;  // of the biases of experts (balance.h; deepseek2024 §4.2)
 };
 
 // Of step 0, 1, ….

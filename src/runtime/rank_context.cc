@@ -35,6 +35,10 @@ WeightShard weight_shard(const RankContext& rank) {
           .sequence_parallel = s.sequence_parallel};
 }
 
+ContextExchange context_exchange_of(const Plan& plan) {
+  return context_exchange_of(plan.comm.cp).value_or(ContextExchange::AllGather);
+}
+
 Sharding sharding_of(const Plan& plan) {
   const Strategy& s = plan.strategy;
   return {.tp = s.tp,
@@ -43,7 +47,8 @@ Sharding sharding_of(const Plan& plan) {
           .ep = s.ep,
           .etp = s.etp,
           .micro_batch = s.micro_batch,
-          .sequence = plan.training.sequence};
+          .sequence = plan.training.sequence,
+          .context = context_exchange_of(plan)};
 }
 
 }  // namespace narrows

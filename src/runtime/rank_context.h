@@ -7,11 +7,19 @@
 #include "plan/grid.h"
 #include "plan/plan.h"
 #include "runtime/backend.h"
+#include "runtime/balance.h"
 #include "runtime/groups.h"
 #include "runtime/storage.h"
 #include "runtime/weights.h"
 
 namespace narrows {
+
+// What is added to the cross-entropy of the next token.
+struct LossWeights {
+  double aux = 0;    // of the sequence-wise balance loss of each MoE layer (deepseek2024 §2.1.2)
+  double mtp = 0.3;  // of multi-token prediction, mean over depths (deepseek2024 §4.2)
+  friend bool operator==(const LossWeights&, const LossWeights&) = default;
+};
 
 struct RankContext {
   const Plan& plan;   // borrows
@@ -25,6 +33,8 @@ struct RankContext {
   Groups groups;
   kernels::RotaryTable rotary;
   Multiply format = Multiply::F32;
+  LossWeights loss_weights = {};
+  Balance balance = {};
 
   const ModelSpec& model() const { return plan.model; }
   const Strategy& strategy() const { return plan.strategy; }
@@ -34,6 +44,8 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
                                       Communicator* world);
 
 WeightShard weight_shard(const RankContext& rank);
+// How attention sees the sequence that context parallelism spreads.
+ContextExchange context_exchange_of(const Plan& plan);
 // How a block's graph is divided on every rank of the plan.
 Sharding sharding_of(const Plan& plan);
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "model/context.h"
+
 namespace narrows {
 namespace {
 
@@ -15,10 +17,9 @@ std::string unknown_part(const ModelSpec& m) {
   if (m.lora_rank > 0) return "adapters beside frozen weights";
   if (m.numerics && !m.numerics->rope_scaling.empty())
     return "rotary positions scaled by " + m.numerics->rope_scaling;
-  if (m.mtp_layers > 0) return "multi-token prediction";
+  if (m.mtp_layers > 1) return "more than one depth of multi-token prediction";
   if (m.attention.qk_norm != QkNorm::None) return "normalised queries and keys";
   if (m.moe && m.moe->shared_gate) return "a gate on the shared expert";
-  if (m.moe && m.moe->selection_bias) return "a selection bias of experts";
   return "";
 }
 
@@ -36,11 +37,11 @@ Status check_supported(const Plan& plan) {
                     "runtime multiplies in",
                     to_string(s.precision)));
   }
-  if (s.cp > 1 && !plan.comm.cp.empty() && plan.comm.cp != "all-gather") {
+  const ContextExchange context = context_exchange_of(plan.comm.cp).value_or(ContextExchange());
+  if (s.cp > 1 && !spreads(context, plan.model.attention, s.tp, s.cp)) {
     return unsupported(
-        fmt::format("cp by {}: expected all-gather, by which the runtime exchanges "
-                    "keys and values",
-                    plan.comm.cp));
+        fmt::format("cp by {}: expected heads and KV heads of a rank that are divisible by cp={}",
+                    plan.comm.cp, s.cp));
   }
   if (s.ep > 1 && plan.comm.ep == "all-gather") {
     return unsupported(

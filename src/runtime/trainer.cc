@@ -30,11 +30,12 @@ void fill_piece(const WeightPiece& piece, std::uint64_t seed, int layers, float*
 }  // namespace
 
 Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, Backend& backend,
-                                               Communicator* world) {
+                                               Communicator* world, const LossWeights& weights) {
   TRY(check_supported(plan));
   std::unique_ptr<Trainer> trainer(new Trainer());
   trainer->rank_ =
       std::make_unique<RankContext>(TRY(make_rank_context(plan, backend, trainer->pool_, world)));
+  trainer->rank_->loss_weights = weights;
   trainer->executor_ = std::make_unique<Executor>(TRY(Executor::make(*trainer->rank_)));
   return trainer;
 }
@@ -52,14 +53,15 @@ void Trainer::initialise(std::uint64_t seed) {
   }
 }
 
-Result<double> Trainer::compute_gradients(std::int64_t step, const ReadTokens& read) {
+Result<StepLoss> Trainer::compute_gradients(std::int64_t step, const ReadTokens& read) {
   buckets().clear_gradients();
-  std::array<double, 1> loss = {TRY(executor_->run(step, read))};
+  const StepLoss mine = TRY(executor_->run(step, read));
   TRY(buckets().reduce());
+  std::array<double, 3> losses = {mine.next, mine.mtp, mine.aux};
   if (rank_->groups.world != nullptr) {
-    TRY(rank_->groups.world->all_reduce(std::span<double>(loss)));
+    TRY(rank_->groups.world->all_reduce(std::span<double>(losses)));
   }
-  return loss.front();
+  return StepLoss{losses[0], losses[1], losses[2]};
 }
 
 Result<StepMetrics> Trainer::step(std::int64_t step, const ReadTokens& read,
@@ -67,9 +69,13 @@ Result<StepMetrics> Trainer::step(std::int64_t step, const ReadTokens& read,
   const auto start = std::chrono::steady_clock::now();
   StepMetrics metrics;
   metrics.step = step;
-  metrics.loss = TRY(compute_gradients(step, read));
+  const StepLoss loss = TRY(compute_gradients(step, read));
+  metrics.loss = loss.next;
+  metrics.mtp_loss = loss.mtp;
+  metrics.aux_loss = loss.aux;
   metrics.grad_norm = TRY(gradient_norm(buckets(), *rank_));
   update(buckets(), *rank_, options, step, metrics.grad_norm);
+  TRY(rank_->balance.update(rank_->groups, options.balance_rate));
   TRY(buckets().gather());
   metrics.seconds = seconds_since(start);
   const Training& t = rank_->plan.training;

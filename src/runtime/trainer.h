@@ -12,7 +12,9 @@ namespace narrows {
 
 struct StepMetrics {
   std::int64_t step = 0;
-  double loss = 0;       // mean over the global batch's target tokens
+  double loss = 0;       // cross-entropy, mean over the global batch's target tokens
+  double mtp_loss = 0;   // of multi-token prediction, likewise, unweighted
+  double aux_loss = 0;   // the balance loss
   double grad_norm = 0;  // before clipping
   double seconds = 0;
   double tokens_per_second = 0;
@@ -22,14 +24,15 @@ class Trainer {
  public:
   // Every rank of `world` makes one; null where the plan has one rank. Borrows all of them.
   static Result<std::unique_ptr<Trainer>> make(const Plan& plan, Backend& backend,
-                                               Communicator* world);
+                                               Communicator* world,
+                                               const LossWeights& weights = {});
 
   // The portable random weights (portable.h).
   void initialise(std::uint64_t seed);
 
-  // Forward and backward of the whole global batch: the loss; gradients stand reduced in the
+  // Forward and backward of the whole global batch: the losses; gradients stand reduced in the
   // buckets.
-  Result<double> compute_gradients(std::int64_t step, const ReadTokens& read);
+  Result<StepLoss> compute_gradients(std::int64_t step, const ReadTokens& read);
   // The same, and the update of the weights.
   Result<StepMetrics> step(std::int64_t step, const ReadTokens& read,
                            const OptimizerOptions& options);

@@ -42,6 +42,13 @@ void add_moments(Bucket& bucket, CheckpointParts& parts) {
   add_parts(bucket, run(bucket.second_moment), ".exp_avg_sq", parts.optimizer);
 }
 
+void add_biases(Trainer& trainer, CheckpointParts& parts) {
+  std::vector<TensorPart> biases = trainer.rank().balance.parts();
+  std::move(biases.begin(), biases.end(), std::back_inserter(parts.weights));
+}
+
+bool leads_group(const Group& group) { return group == nullptr || group->rank() == 0; }
+
 }  // namespace
 
 CheckpointParts parts_to_save(Trainer& trainer) {
@@ -53,6 +60,9 @@ CheckpointParts parts_to_save(Trainer& trainer) {
     add_parts(bucket, share, "", parts.weights);
     add_moments(bucket, parts);
   }
+  const Groups& g = trainer.rank().groups;
+  const bool leads = leads_group(g.shard) && leads_group(g.stage_across) && leads_group(g.mirror);
+  if (leads) add_biases(trainer, parts);
   return parts;
 }
 
@@ -65,6 +75,7 @@ CheckpointParts parts_to_load(Trainer& trainer) {
     add_parts(bucket, held, "", parts.weights);
     add_moments(bucket, parts);
   }
+  add_biases(trainer, parts);
   return parts;
 }
 

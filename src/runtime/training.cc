@@ -83,8 +83,8 @@ class Job {
  private:
   Status train(Communicator& world) {
     const std::unique_ptr<Backend> backend = make_cpu_backend(threads_of_rank(plan_));
-    const std::unique_ptr<Trainer> trainer =
-        TRY(Trainer::make(plan_, *backend, world.size() > 1 ? &world : nullptr));
+    const std::unique_ptr<Trainer> trainer = TRY(
+        Trainer::make(plan_, *backend, world.size() > 1 ? &world : nullptr, options_.loss_weights));
     const std::int64_t first = TRY(begin(*trainer, world));
     Timeline timeline;
     if (options_.trace) trainer->executor().record(&timeline);

@@ -21,6 +21,7 @@ struct TrainingOptions {
   std::int64_t steps = 1;
   std::uint64_t seed = 1;  // of the order of samples
   OptimizerOptions optimizer;
+  LossWeights loss_weights;
   CheckpointOptions checkpoint;             // no folder: none are saved
   std::int64_t checkpoint_every = 100;      // steps; one is saved after the last step in any case
   std::string resume;                       // a folder of checkpoints, or one; "" = begin anew

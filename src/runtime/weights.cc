@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace narrows {
 namespace {
@@ -60,6 +61,10 @@ class WeightList {
 
   const ModelSpec& model() const { return model_; }
   const WeightShard& shard() const { return shard_; }
+  // Weights that are not the layer's own.
+  void append(std::vector<Weight> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(list_));
+  }
   std::vector<Weight> take() { return std::move(list_); }
 
  private:
@@ -160,8 +165,9 @@ void moe(WeightList& list) {
   if (moe.shared_ffn > 0) ffn(list, "shared", "mlp.shared_experts.", moe.shared_ffn);
 }
 
-// The vocabulary is padded to a multiple of the ranks.
-void vocabulary(WeightList& list, const std::string& op, const std::string& name) {
+// The vocabulary is padded to a multiple of the ranks. Its tables belong to no layer.
+void vocabulary(WeightList& all, const std::string& op, const std::string& name) {
+  WeightList list(all.model(), all.shard(), "");
   const WeightShard& s = list.shard();
   const std::int64_t h = list.model().hidden;
   const std::int64_t vocab = list.model().vocab;
@@ -171,13 +177,29 @@ void vocabulary(WeightList& list, const std::string& op, const std::string& name
   list.begin(op, WeightGroup::Replicas);
   list.rows(name, vocab, h, first, count);
   list.pad((part - count) * h);
+  all.append(list.take());
+}
+
+void head(WeightList& list, bool of_mtp) {
+  list.vector("final norm", of_mtp ? "shared_head.norm" : "model.norm", list.model().hidden,
+              outside(list));
+  vocabulary(list, "head", list.model().tied_embeddings ? "model.embed_tokens" : "lm_head");
+}
+
+// What a multi-token-prediction block begins with.
+void mtp_entry(WeightList& list) {
+  const std::int64_t h = list.model().hidden;
+  list.vector("hidden norm", "hnorm", h, outside(list));
+  vocabulary(list, "embedding", "model.embed_tokens");
+  list.vector("embedding norm", "enorm", h, outside(list));
+  list.whole("eh_proj", "eh_proj", h, 2 * h, outside(list));
 }
 
 }  // namespace
 
 std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model,
                                const WeightShard& shard) {
-  const bool in_layer = kind != BlockKind::Embedding && kind != BlockKind::Head;
+  const bool in_layer = layer >= 0;
   WeightList list(model, shard, in_layer ? fmt::format("model.layers.{}.", layer) : "");
   switch (kind) {
     case BlockKind::Attention:
@@ -194,10 +216,10 @@ std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model
       vocabulary(list, "embedding", "model.embed_tokens");
       break;
     case BlockKind::Head:
-      list.vector("final norm", "model.norm", model.hidden, outside(list));
-      vocabulary(list, "head", model.tied_embeddings ? "model.embed_tokens" : "lm_head");
+      head(list, in_layer);
       break;
     case BlockKind::MtpEntry:
+      mtp_entry(list);
       break;
   }
   return list.take();

@@ -50,8 +50,9 @@ struct WeightShard {
   bool sequence_parallel = false;
 };
 
-// The weights of a block of layer `layer` (of no account for embedding and head), in the order of
-// the block's ops.
+// The weights of a block of layer `layer` (-1: the embedding's, the head's; a
+// multi-token-prediction block counts on behind the layers, its head too), in the order of the
+// block's ops.
 std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model,
                                const WeightShard& shard);
 

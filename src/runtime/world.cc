@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "comm/mpi_comm.h"
+#include "comm/mpi_world.h"
 #include "comm/thread_comm.h"
 
 namespace narrows {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
+
 namespace narrows {
 
 // Takes the next line off `rest`, without its end; false if there is none.
@@ -18,6 +20,15 @@ inline bool next_line(std::string_view& rest, std::string_view& line) {
   rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   return true;
+}
+
+// Gives each line to `reader.line`, then what `reader.finish` makes of them; stops at the first
+// complaint.
+template <typename Reader>
+auto read_lines(std::string_view text, Reader reader) -> decltype(reader.finish()) {
+  std::string_view line;
+  while (next_line(text, line)) TRY(reader.line(line));
+  return reader.finish();
 }
 
 inline std::string_view trimmed(std::string_view text) {

@@ -227,10 +227,7 @@ class Reader {
 
 Result<std::vector<Batch>> read_nccl_tests(std::string_view text, const std::string& name,
                                            const ImportHints& hints) {
-  Reader reader(name, hints);
-  std::string_view line;
-  while (next_line(text, line)) TRY(reader.line(line));
-  return reader.finish();
+  return read_lines(text, Reader(name, hints));
 }
 
 }  // namespace narrows

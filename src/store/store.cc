@@ -8,15 +8,14 @@
 #include "store/database.h"
 #include "store/op_text.h"
 #include "store/schema.h"
+#include "store/store_rows.h"
 
 namespace narrows {
 namespace {
 
-constexpr Frequency kHertz = 1 / sec;
-constexpr Seconds kLongestTime = 1e9 * sec;
-constexpr const char* kInsertRow =
-    "INSERT INTO measurement(origin,op,direction,recipe,shape,time,p10,p90,samples,kernel) "
-    "VALUES(?,?,?,?,?,?,?,?,?,?)";
+constexpr const char* kRowsOfOrigin = "SELECT {} FROM measurement WHERE origin=? ORDER BY id";
+constexpr const char* kUnreadOfOrigin =
+    "SELECT why,count,time FROM unread WHERE origin=? ORDER BY id";
 constexpr const char* kInsertUnread = "INSERT INTO unread(origin,why,count,time) VALUES(?,?,?,?)";
 
 // A transaction that is rolled back unless it is committed.
@@ -43,88 +42,6 @@ class Transaction {
   Database& database_;
   bool open_ = false;
 };
-
-// A row to be inserted; borrows.
-struct Row {
-  const OpText& text;
-  Seconds time;
-  const Spread& spread;
-  std::string_view kernel;
-};
-
-Status insert(Statement& into, std::int64_t origin, const Row& row) {
-  into.bind(1, origin).bind(2, row.text.op).bind(3, row.text.direction).bind(4, row.text.recipe);
-  into.bind(5, row.text.shape).bind(6, row.time / sec).bind(7, row.spread.p10 / sec);
-  into.bind(8, row.spread.p90 / sec).bind(9, std::int64_t{row.spread.samples});
-  return into.bind(10, row.kernel).run();
-}
-
-// What is written must read back.
-Status check(const Row& row) {
-  const Result<AnyOp> op =
-      read_op(row.text.op, row.text.direction, row.text.recipe, row.text.shape);
-  if (!op)
-    return tl::unexpected(op.error().within(fmt::format("{} {}", row.text.op, row.text.shape)));
-  if (row.time > Seconds() && row.time < kLongestTime) return {};
-  return invalid(fmt::format("{} {}: expected a time above 0, found {} s", row.text.op,
-                             row.text.shape, row.time / sec));
-}
-
-// Columns chip, device, clock, memory_clock, driver, libraries from `first` on.
-Machine machine_at(const Statement& row, int first) {
-  Machine machine;
-  machine.chip = row.text(first);
-  machine.device = row.text(first + 1);
-  machine.clock = row.number(first + 2) * kHertz;
-  machine.memory_clock = row.number(first + 3) * kHertz;
-  machine.driver = row.text(first + 4);
-  machine.libraries = row.text(first + 5);
-  return machine;
-}
-
-// Columns kind, name, hash, part, date from `first` on.
-Origin origin_at(const Statement& row, int first) {
-  Origin origin;
-  origin.kind = row.text(first);
-  origin.name = row.text(first + 1);
-  origin.hash = row.text(first + 2);
-  origin.part = row.text(first + 3);
-  origin.date = row.text(first + 4);
-  return origin;
-}
-
-// What stands in columns op, direction, recipe, shape, time; refused if it is no measurement.
-Result<AnyOp> op_at(const Statement& row, const std::string& name) {
-  Result<AnyOp> op = read_op(row.text(0), row.text(1), row.text(2), row.text(3));
-  if (!op) return tl::unexpected(op.error().within(fmt::format("{}: a stored row", name)));
-  if (!(row.number(4) > 0 && row.number(4) * sec < kLongestTime)) {
-    return invalid(
-        fmt::format("{}: a stored row: expected a time in seconds, found {}", name, row.number(4)));
-  }
-  return op;
-}
-
-// Columns op, direction, recipe, shape, time, p10, p90, samples, kernel. Appends to the batch.
-Status read_row(const Statement& row, const std::string& name, Batch& batch) {
-  const Result<AnyOp> op = op_at(row, name);
-  if (!op) return tl::unexpected(op.error());
-  const Spread spread{row.number(5) * sec, row.number(6) * sec, static_cast<int>(row.integer(7))};
-  if (const auto* link = std::get_if<LinkMeasurement>(&*op)) {
-    batch.links.push_back({*link, spread});
-    batch.links.back().what.time = row.number(4) * sec;
-    return {};
-  }
-  batch.kernels.push_back({std::get<Measurement>(*op), spread, std::string(row.text(8))});
-  Measurement& kernel = batch.kernels.back().what;
-  kernel.time = row.number(4) * sec;
-  kernel.chip = batch.machine.chip;
-  kernel.source = batch.origin.part.empty() ? batch.origin.kind : batch.origin.part;
-  return {};
-}
-
-constexpr const char* kOriginColumns =
-    "m.chip,m.device,m.clock,m.memory_clock,m.driver,m.libraries,o.kind,o.name,o.hash,o.part,"
-    "o.date";
 
 // The median of an unsorted, non-empty list; the mean of the middle two.
 double median(std::vector<double>& values) {
@@ -183,19 +100,14 @@ Result<std::vector<Added>> Store::add(std::span<const Batch> batches,
 }
 
 Result<std::int64_t> Store::machine_id(const Machine& machine) {
-  const auto bound = [&](Statement& statement) -> Statement& {
-    statement.bind(1, machine.chip).bind(2, machine.device).bind(3, machine.clock / kHertz);
-    statement.bind(4, machine.memory_clock / kHertz).bind(5, machine.driver);
-    return statement.bind(6, machine.libraries);
-  };
   Statement find =
       TRY(database_->prepare("SELECT id FROM machine WHERE chip=? AND device=? AND clock=? AND "
                              "memory_clock=? AND driver=? AND libraries=?"));
-  if (TRY(bound(find).step())) return find.integer(0);
+  if (TRY(bind_machine(find, machine).step())) return find.integer(0);
   Statement insert =
       TRY(database_->prepare("INSERT INTO machine(chip,device,clock,memory_clock,driver,libraries) "
                              "VALUES(?,?,?,?,?,?)"));
-  TRY(bound(insert).run());
+  TRY(bind_machine(insert, machine).run());
   return database_->last_row();
 }
 
@@ -223,16 +135,12 @@ Result<Added> Store::add_batch(const Batch& batch) {
   Statement into = TRY(database_->prepare(kInsertRow));
   const auto within = [&](const Error& error) { return error.within(batch.origin.name); };
   for (const KernelObservation& kernel : batch.kernels) {
-    const OpText text = op_text(kernel.what);
-    const Row row{text, kernel.what.time, kernel.spread, kernel.kernel};
-    if (const Status fine = check(row); !fine) return tl::unexpected(within(fine.error()));
-    TRY(insert(into, *origin, row));
+    const Status done = insert_row(into, *origin, kernel);
+    if (!done) return tl::unexpected(within(done.error()));
   }
   for (const LinkObservation& link : batch.links) {
-    const OpText text = op_text(link.what);
-    const Row row{text, link.what.time, link.spread, ""};
-    if (const Status fine = check(row); !fine) return tl::unexpected(within(fine.error()));
-    TRY(insert(into, *origin, row));
+    const Status done = insert_row(into, *origin, link);
+    if (!done) return tl::unexpected(within(done.error()));
   }
   Statement unread = TRY(database_->prepare(kInsertUnread));
   for (const Unread& left : batch.unread) {
@@ -247,13 +155,10 @@ Result<Added> Store::add_batch(const Batch& batch) {
 Result<Added> Store::add_store(const Store& other) {
   Added added;
   Statement origins = TRY(other.database_->prepare(
-      fmt::format("SELECT {},o.id FROM origin o JOIN machine m ON m.id=o.machine ORDER BY o.id",
-                  kOriginColumns)));
-  Statement rows = TRY(
-      other.database_->prepare("SELECT op,direction,recipe,shape,time,p10,p90,samples,kernel FROM "
-                               "measurement WHERE origin=? ORDER BY id"));
-  Statement lefts =
-      TRY(other.database_->prepare("SELECT why,count,time FROM unread WHERE origin=? ORDER BY id"));
+      fmt::format("SELECT {},{},o.id FROM origin o JOIN machine m ON m.id=o.machine ORDER BY o.id",
+                  kMachineColumns, kOriginColumns)));
+  Statement rows = TRY(other.database_->prepare(fmt::format(kRowsOfOrigin, kRowColumns)));
+  Statement lefts = TRY(other.database_->prepare(kUnreadOfOrigin));
   Statement into = TRY(database_->prepare(kInsertRow));
   Statement unread = TRY(database_->prepare(kInsertUnread));
   while (TRY(origins.step())) {
@@ -273,10 +178,7 @@ Result<Added> Store::add_store(const Store& other) {
       const AnyOp op = TRY(op_at(rows, other.database_->name()));
       const bool link = std::holds_alternative<LinkMeasurement>(op);
       ++(link ? added.links : added.kernels);
-      into.bind(1, *origin);
-      for (int column = 0; column < 4; ++column) into.bind(column + 2, rows.text(column));
-      for (int column = 4; column < 7; ++column) into.bind(column + 2, rows.number(column));
-      TRY(into.bind(9, rows.integer(7)).bind(10, rows.text(8)).run());
+      TRY(copy_row(rows, *origin, into));
     }
     rows.reset();
     lefts.bind(1, origins.integer(11));
@@ -290,10 +192,10 @@ Result<Added> Store::add_store(const Store& other) {
 }
 
 Result<std::vector<StoredMachine>> Store::machines() const {
-  Statement rows = TRY(database_->prepare(
-      "SELECT m.chip,m.device,m.clock,m.memory_clock,m.driver,m.libraries,count(DISTINCT o.id),"
-      "count(r.id) FROM machine m JOIN origin o ON o.machine=m.id LEFT JOIN measurement r ON "
-      "r.origin=o.id GROUP BY m.id ORDER BY m.chip,m.device,m.id"));
+  Statement rows = TRY(database_->prepare(fmt::format(
+      "SELECT {},count(DISTINCT o.id),count(r.id) FROM machine m JOIN origin o ON o.machine=m.id "
+      "LEFT JOIN measurement r ON r.origin=o.id GROUP BY m.id ORDER BY m.chip,m.device,m.id",
+      kMachineColumns)));
   std::vector<StoredMachine> machines;
   while (TRY(rows.step()))
     machines.push_back({machine_at(rows, 0), rows.integer(6), rows.integer(7)});
@@ -302,14 +204,11 @@ Result<std::vector<StoredMachine>> Store::machines() const {
 
 Result<std::vector<Batch>> Store::batches(std::string_view chip) const {
   Statement origins = TRY(database_->prepare(
-      fmt::format("SELECT {},o.id FROM origin o JOIN machine m ON m.id=o.machine WHERE ?1='' OR "
+      fmt::format("SELECT {},{},o.id FROM origin o JOIN machine m ON m.id=o.machine WHERE ?1='' OR "
                   "m.chip=?1 ORDER BY m.chip,m.device,m.id,o.id",
-                  kOriginColumns)));
-  Statement rows =
-      TRY(database_->prepare("SELECT op,direction,recipe,shape,time,p10,p90,samples,kernel FROM "
-                             "measurement WHERE origin=? ORDER BY id"));
-  Statement lefts =
-      TRY(database_->prepare("SELECT why,count,time FROM unread WHERE origin=? ORDER BY id"));
+                  kMachineColumns, kOriginColumns)));
+  Statement rows = TRY(database_->prepare(fmt::format(kRowsOfOrigin, kRowColumns)));
+  Statement lefts = TRY(database_->prepare(kUnreadOfOrigin));
   std::vector<Batch> batches;
   origins.bind(1, chip);
   while (TRY(origins.step())) {

@@ -2,10 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <map>
-#include <span>
 #include <utility>
 
 #include "base/text.h"
@@ -13,146 +11,10 @@
 #include "store/foreign_logs.h"
 #include "store/lines.h"
 #include "store/op_text.h"
+#include "store/timing_words.h"
 
 namespace narrows {
 namespace {
-
-using Name = std::pair<std::string_view, std::string_view>;
-
-std::string_view renamed(std::string_view name, std::span<const Name> names) {
-  for (const Name& known : names) {
-    if (known.first == name) return known.second;
-  }
-  return name;
-}
-
-// Other words in use for the same op, direction, recipe or extent.
-constexpr std::array<Name, 14> kOps{{{"gemm", "matmul"},
-                                     {"grouped_matmul", "matmul"},
-                                     {"grouped-matmul", "matmul"},
-                                     {"rms_norm", "norm"},
-                                     {"swiglu", "activation"},
-                                     {"add", "elementwise"},
-                                     {"cast", "elementwise"},
-                                     {"gather_rows", "permute"},
-                                     {"cross_entropy", "loss"},
-                                     {"adamw", "optimizer"},
-                                     {"all_reduce", "all-reduce"},
-                                     {"all_gather", "all-gather"},
-                                     {"reduce_scatter", "reduce-scatter"},
-                                     {"all_to_all", "all-to-all"}}};
-constexpr std::array<Name, 7> kDirections{{{"", "forward"},
-                                           {"fwd", "forward"},
-                                           {"dgrad", "input-grad"},
-                                           {"bwd", "input-grad"},
-                                           {"backward", "input-grad"},
-                                           {"wgrad", "weight-grad"},
-                                           {"step", "forward"}}};
-constexpr std::array<Name, 6> kRecipes{{{"bfloat16", "bf16"},
-                                        {"float16", "fp16"},
-                                        {"half", "fp16"},
-                                        {"float32", "f32"},
-                                        {"fp32", "f32"},
-                                        {"f32->bf16", "bf16"}}};
-constexpr std::array<Name, 4> kExtents{
-    {{"dqk", "qk_dim"}, {"dv", "v_dim"}, {"kv", "kv_heads"}, {"rows", "m"}}};
-// Columns that are parts of the shape.
-constexpr std::array<std::string_view, 16> kShapeColumns{
-    "m",    "n",      "k",     "groups", "batch",  "heads", "kv_heads", "seq",
-    "keys", "qk_dim", "v_dim", "causal", "window", "ranks", "per_node", "method"};
-
-bool is_collective(std::string_view op) {
-  for (const std::string_view name : {"all-reduce", "all-gather", "reduce-scatter", "dispatch",
-                                      "combine", "all-to-all", "send", "broadcast"}) {
-    if (op == name) return true;
-  }
-  return false;
-}
-
-// One row's fields by column name; a missing one is "".
-class Row {
- public:
-  Row(const std::vector<std::string>& columns, std::vector<std::string_view> fields)
-      : columns_(columns), fields_(std::move(fields)) {}
-  std::string_view operator[](std::string_view column) const {
-    for (std::size_t i = 0; i < columns_.size(); ++i) {
-      if (columns_[i] == column) return trimmed(fields_[i]);
-    }
-    return {};
-  }
-  std::string_view either(std::string_view first, std::string_view second) const {
-    const std::string_view value = (*this)[first];
-    return value.empty() ? (*this)[second] : value;
-  }
-
- private:
-  const std::vector<std::string>& columns_;
-  std::vector<std::string_view> fields_;
-};
-
-// What the op is, in the store's words. Empty `shape` parts are left out.
-struct Words {
-  std::string op, direction, recipe, shape;
-};
-
-// Whether the FLOPs that a row gives for an attention are those of a causal one. A forward pass has
-// 2 b h s² (qk + v) of them, half if causal; a backward pass 2.5 times that.
-std::optional<bool> causal_of(const std::map<std::string, std::string>& shape, bool forward,
-                              std::string_view flops) {
-  const auto extent = [&](const char* key) {
-    const auto found = shape.find(key);
-    return found == shape.end() ? 0.0 : number_in(found->second).value_or(0);
-  };
-  const std::optional<double> given = number_in(flops);
-  const double whole = 2 * extent("batch") * extent("heads") * extent("seq") * extent("seq") *
-                       (extent("qk_dim") + extent("v_dim")) * (forward ? 1 : 2.5);
-  if (!given || !(whole > 0)) return std::nullopt;
-  const double share = *given / whole;
-  if (share > 0.99 && share < 1.01) return false;
-  if (share > 0.495 && share < 0.505) return true;
-  return std::nullopt;
-}
-
-Words words_of_row(const Row& row) {
-  Words words;
-  const std::string_view op = row["op"];
-  words.op = renamed(op, kOps);
-  const bool link = is_collective(words.op);
-  words.direction = link ? "" : renamed(row["direction"], kDirections);
-  const std::string_view recipe = row.either("recipe", "dtype");
-  words.recipe = link ? recipe : renamed(recipe, kRecipes);
-  // In the order of their coming; the store's own order is put on when they are written.
-  std::vector<std::pair<std::string, std::string>> parts;
-  std::map<std::string, std::string> by_name;
-  const auto add = [&](std::string_view key, std::string_view value) {
-    if (value.empty()) return;
-    parts.emplace_back(key, value);
-    by_name.emplace(key, value);
-  };
-  const bool moves = words.op != "matmul" && words.op != "attention" && !link;
-  for (const std::string_view part : fields_of(row["shape"], ';')) {
-    const std::size_t equals = part.find('=');
-    if (equals == std::string_view::npos) {
-      if (!part.empty()) parts.emplace_back(part, "");
-      continue;
-    }
-    const std::string_view key = part.substr(0, equals);
-    const std::string_view value = part.substr(equals + 1);
-    const bool extent_only =
-        moves && (key == "rows" || key == "cols" || key == "vocab" || key == "numel");
-    if (extent_only || (key == "uneven" && value == "0")) continue;
-    add(renamed(key, kExtents), value);
-  }
-  for (const std::string_view column : kShapeColumns) add(column, row[column]);
-  if ((moves || link) && by_name.count("bytes") == 0) add("bytes", row["bytes"]);
-  if (words.op == "attention" && by_name.count("causal") == 0) {
-    const auto causal = causal_of(by_name, words.direction == "forward", row["flops"]);
-    if (causal) add("causal", *causal ? "1" : "0");
-  }
-  for (const auto& [key, value] : parts)
-    words.shape += fmt::format("{}{}={}", words.shape.empty() ? "" : ";", key, value);
-  return words;
-}
 
 class Reader {
  public:
@@ -268,13 +130,13 @@ class Reader {
   Status row(const std::vector<std::string_view>& fields) {
     if (fields.size() < columns_.size())
       return refuse(fmt::format("expected {} values, found {}", columns_.size(), fields.size()));
-    const Row row(columns_, fields);
+    const TimingRow row(columns_, fields);
     const std::optional<double> median = TRY(time("us", row.either("us", "us_median")));
     if (!median || *median <= 0) {
       ++unread_[fmt::format("{} without a time", row["op"])];
       return {};
     }
-    const Words words = words_of_row(row);
+    const TimingWords words = words_of_row(row);
     if (words.shape.find("uneven=1") != std::string::npos) {
       ++unread_[fmt::format("{} of uneven groups", row["op"])];
       return {};
@@ -302,12 +164,12 @@ class Reader {
 
   // A row in a format that narrows has no name for is left out and counted; any other fault refuses
   // the file.
-  static bool known_recipe(const Words& words) {
+  static bool known_recipe(const TimingWords& words) {
     return words.direction.empty() || recipe_of(words.recipe).has_value();
   }
 
   // A table may hold several chips, each with its own batch.
-  Result<std::reference_wrapper<Batch>> batch_of(const Row& row) {
+  Result<std::reference_wrapper<Batch>> batch_of(const TimingRow& row) {
     Machine machine = machine_;
     const std::string chip(row["chip"]);
     if (!chip.empty()) {
@@ -336,10 +198,7 @@ class Reader {
 
 Result<std::vector<Batch>> read_timings(std::string_view text, const std::string& name,
                                         const ImportHints& hints) {
-  Reader reader(name, hints);
-  std::string_view line;
-  while (next_line(text, line)) TRY(reader.line(line));
-  return reader.finish();
+  return read_lines(text, Reader(name, hints));
 }
 
 }  // namespace narrows

@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "comm/mpi_comm.h"
+#include "comm/mpi_world.h"
 #include "comm/verbs.h"
 
 using namespace narrows;

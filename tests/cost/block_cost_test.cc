@@ -14,7 +14,7 @@ struct Place {
 };
 
 std::vector<Place> places() {
-  Strategy v3 = v3_trained();
+  Strategy v3 = v3_strategy();
   const Strategy llama{.tp = 8,
                        .pp = 4,
                        .dp = 4,
@@ -152,7 +152,7 @@ TEST_CASE("block cost: all wait for the fullest rank, natural routing fills it m
 TEST_CASE("block cost: DeepEP brings each token to a rank once") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
   for (const int ep : {1, 8, 64}) {
-    Strategy s = v3_trained();
+    Strategy s = v3_strategy();
     s.ep = ep;
     const RoutedLoad load = p.blocks.routed_load(p.layout(s, 4096));
     const double fullest = load.copies.expected / 8;

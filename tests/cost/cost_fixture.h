@@ -12,6 +12,7 @@
 #include "hardware/profile_library.h"
 #include "measurement/kernel_tables.h"
 #include "model/builtin.h"
+#include "plan/jobs.h"
 #include "software/library.h"
 
 namespace narrows {
@@ -64,19 +65,5 @@ struct Pricing {
     return block_layout(strategy, sequence, Grid(strategy), cluster);
   }
 };
-
-// DeepSeek-V3 as it was trained.
-inline Strategy v3_trained() {
-  return {.pp = 16,
-          .ep = 64,
-          .dp = 128,
-          .dp_shard = 128,
-          .zero = 1,
-          .micro_batch = 1,
-          .micro_batches = 120,
-          .schedule = ScheduleKind::DualPipe,
-          .precision = Recipe::Fp8Block,
-          .recompute = Recompute::V3};
-}
 
 }  // namespace narrows

@@ -34,7 +34,7 @@ TEST_CASE("item cost: an overlapped pair is no slower than apart, no faster than
   for (const int ep : {8, 64}) {
     Pricing p("deepseek-v3", "h800-2048", "hai-llm");
     for (const Recompute recompute : all_recomputes()) {
-      Strategy s = v3_trained();
+      Strategy s = v3_strategy();
       s.ep = ep;
       s.recompute = recompute;
       const BlockLayout layout = p.layout(s, 4096);
@@ -131,7 +131,7 @@ TEST_CASE("item cost: full recomputation spares the head") {
 TEST_CASE("item cost: exposed communication is part of its pass") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
   for (const int ep : {1, 8, 64}) {
-    Strategy s = v3_trained();
+    Strategy s = v3_strategy();
     s.ep = ep;
     for (const ItemClass item : classes_of(p.model)) {
       const ItemCost& cost = p.items.price(item, p.layout(s, 4096));
@@ -146,7 +146,7 @@ TEST_CASE("item cost: exposed communication is part of its pass") {
 
 TEST_CASE("item cost: a pair of V3's MoE layers takes what its training trace shows, within 10 %") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
-  const BlockLayout layout = p.layout(v3_trained(), 4096);
+  const BlockLayout layout = p.layout(v3_strategy(), 4096);
   const ItemClass moe{ItemKind::MoeLayer};
   // profile-data train.json: 129.01 ms wall for four layers, 31.3 to 32.8 each.
   const double pair = to_seconds(p.items.pair(moe, moe, layout)) / ms;

@@ -90,7 +90,7 @@ TEST_CASE("state: tensor parallelism divides Llama-3.1-70B but its norms") {
 TEST_CASE("state: an average rank of DeepSeek-V3 holds its published gigabytes") {
   // deepseek2024 on 2,048 H800: two stages of sixteen, embedding and head apart.
   const ModelSpec model = builtin("deepseek-v3");
-  const Strategy s = v3_trained();
+  const Strategy s = v3_strategy();
   const SoftwareProfile software = value_of(find_software("hai-llm"));
   HeldParameters held = held_of_all(model, s);
   held.tables = 0;

@@ -63,7 +63,7 @@ TEST_CASE("step cost: FSDP only adds, all of it exposed, less where the stack ov
 
 TEST_CASE("step cost: a run's pair is its items' pairs, and the rest alone") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
-  const Step step(p, v3_trained());
+  const Step step(p, v3_strategy());
   const auto& items = step.cost.items();
   const auto pair = [&](int a, int b) { return step.cost.pair({a, a}, {b, b}); };
   // Forward upwards, backward downwards.

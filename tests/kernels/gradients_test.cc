@@ -227,6 +227,45 @@ TEST_CASE("gradients: router, the choice of experts held fast") {
   }
 }
 
+TEST_CASE("gradients: the loss that balances experts") {
+  Random random(7);
+  constexpr std::int64_t kExperts = 6, kTop = 2;
+  const std::vector<std::int32_t> sequence = {0, 0, 1, 1, 1};
+  const Vector pull = random_vector(2 * kExperts, random);
+  for (const bool sigmoid : {false, true}) {
+    const Vector logits = random_vector(kRows * kExperts, random);
+    Vector chosen(kRows * 3 * kTop), dlogits(logits.size()), pulled(kRows);
+    const Vector none(kRows * kTop);
+    Router op{.logits = logits.data(),
+              .chosen = chosen.data(),
+              .rows = kRows,
+              .experts = kExperts,
+              .top_k = kTop,
+              .sigmoid = sigmoid};
+    route(op, 0, kRows);
+    const auto loss_of = [&](const Vector& at, Vector& grads) {
+      Router there = op;
+      there.logits = at.data();
+      route_grad({there, none.data(), grads.data(), pull.data(), sequence.data(), pulled.data()}, 0,
+                 kRows);
+      return std::accumulate(pulled.begin(), pulled.end(), 0.0);
+    };
+    double by_hand = 0;  // of the softmax router's first row
+    const double total = std::accumulate(logits.begin(), logits.begin() + kExperts, 0.0,
+                                         [](double sum, float x) { return sum + std::exp(x); });
+    for (std::size_t e = 0; e < kExperts; ++e) {
+      by_hand += double{pull[e]} * std::exp(double{logits[e]}) / total;
+    }
+    loss_of(logits, dlogits);
+    if (!sigmoid) CHECK(pulled.front() == Approx(by_hand).epsilon(1e-5));
+    const auto weigh = [&](const Vector& at) {
+      Vector ignored(at.size());
+      return loss_of(at, ignored);
+    };
+    check_gradient(weigh, logits, dlogits, random);
+  }
+}
+
 TEST_CASE("gradients: cross-entropy over a split vocabulary") {
   Random random(6);
   constexpr std::int64_t kVocab = 23, kPart = 12;

@@ -4,40 +4,14 @@
 
 #include <string>
 
+#include "model/builtin.h"
 #include "plan/plan.h"
 #include "plan/validate.h"
 #include "software/library.h"
 
 namespace narrows {
 
-inline ModelSpec v3_model() {
-  ModelSpec model;
-  model.name = "deepseek-v3";
-  model.layers = 61;
-  model.hidden = 7168;
-  model.ffn = 18432;
-  model.vocab = 129280;
-  model.max_positions = 163840;
-  model.mtp_layers = 1;
-  model.attention = {.kind = AttentionKind::Mla,
-                     .heads = 128,
-                     .kv_heads = 128,
-                     .q_lora = 1536,
-                     .kv_lora = 512,
-                     .qk_nope = 128,
-                     .qk_rope = 64,
-                     .v_dim = 128};
-  model.moe = MoeSpec{.experts = 256,
-                      .top_k = 8,
-                      .expert_ffn = 2048,
-                      .shared_ffn = 2048,
-                      .groups = 8,
-                      .top_groups = 4,
-                      .dense_layers = 3,
-                      .score = RouterScore::Sigmoid,
-                      .selection_bias = true};
-  return model;
-}
+inline ModelSpec v3_model() { return builtin_model("deepseek-v3")->spec; }
 
 // A dense model of 8 layers, 12 heads, 6 KV heads.
 inline ModelSpec dense_model() {

@@ -146,6 +146,12 @@ TEST_CASE("plan file: another version is refused") {
         "p.json:2: version: this program reads plans of version 1, found 2");
 }
 
+TEST_CASE("plan file: a model's config.json in its place is called one") {
+  CHECK(complaint(R"({"model_type": "llama"})") ==
+        "p.json: expected a plan, found a model: `narrows plan --model p.json --cluster C --out "
+        "plan.json` makes one");
+}
+
 TEST_CASE("plan file: a strategy that breaks a rule is refused in the rule's words") {
   CHECK(complaint(edited("\"strategy\"", "\"tp\": 1", "\"tp\": 7")) ==
         "p.json: tp=7: 128 attention heads are not divisible by 7");

@@ -81,7 +81,7 @@ TEST_CASE("leaf: given its own runs a plan plays as the partition's") {
 
 TEST_CASE("leaf: V3's own strategy is judged as it is played") {
   const Problem problem = v3_problem(2048, 15360);
-  const Strategy s = v3_trained();
+  const Strategy s = v3_strategy();
   REQUIRE_FALSE(broken_rule(s, problem.space().limits));
   const GroupCounts counts = routed_groups(problem.model);
   const Job job = problem.job();
@@ -103,7 +103,7 @@ TEST_CASE("leaf: more data parallelism leaves the pipeline as it is") {
   std::optional<Tick> makespan;
   for (const int gpus : {1024, 2048}) {
     const Problem problem = v3_problem(gpus, 7680 * gpus / 1024);
-    Strategy s = v3_trained();
+    Strategy s = v3_strategy();
     s.dp = s.dp_shard = gpus / 16;
     const GroupCounts counts = routed_groups(problem.model);
     const Job job = problem.job();

@@ -27,11 +27,11 @@ const testing::Trained& one_rank(bool mla) {
   return results[mla ? 1 : 0];
 }
 
-void check_equal(Strategy s, bool mla = true, const std::string& dispatcher = "") {
+void check_equal(Strategy s, bool mla = true, const CommChoice& comm = {}) {
   s.micro_batches = kBatch / s.dp / s.micro_batch;
   const ModelSpec model = mla ? testing::small_mla() : testing::small_gqa();
   Plan plan = testing::small_plan(model, s, kSequence, kBatch);
-  plan.comm.ep = dispatcher;
+  plan.comm = comm;
   const testing::Trained mine = testing::train(plan, {.steps = 2});
   REQUIRE(mine.error == "");
   const testing::Difference worst = testing::difference(mine, one_rank(mla));
@@ -95,8 +95,8 @@ TEST_CASE("layouts: expert parallel") {
   Strategy s = f32();
   s.dp = 4;
   s.ep = 4;
-  check_equal(s, true, "all-to-all");
-  check_equal(s, true, "deepep");
+  check_equal(s, true, {.ep = "all-to-all"});
+  check_equal(s, true, {.ep = "deepep"});
   s.ep = 2;
   s.zero = 1;
   s.dp_shard = 4;
@@ -123,6 +123,37 @@ TEST_CASE("layouts: context parallel") {
   s.ep = 2;
   s.recompute = Recompute::V3;
   check_equal(s, true);
+}
+
+TEST_CASE("layouts: context parallel by ring and by heads") {
+  Strategy s = f32();
+  for (const Recompute policy : {Recompute::None, Recompute::Full}) {
+    s.recompute = policy;
+    for (const char* exchange : {"ring", "all-to-all"}) {
+      INFO(exchange << " " << to_string(policy));
+      s.cp = 2;
+      s.micro_batch = 2;
+      check_equal(s, true, {.cp = exchange});
+      check_equal(s, false, {.cp = exchange});
+      s.cp = 4;
+      s.micro_batch = 1;
+      check_equal(s, true, {.cp = exchange});
+    }
+  }
+  check_equal(s, false, {.cp = "ring"});
+}
+
+TEST_CASE("layouts: a window reaches over the ring") {
+  ModelSpec model = testing::small_gqa();
+  model.attention.window = 5;
+  Strategy s = f32();
+  const testing::Trained one = testing::train(testing::small_plan(model, s, kSequence, kBatch));
+  for (const int cp : {2, 4}) {
+    s.cp = cp;
+    Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+    plan.comm.cp = "ring";
+    CHECK(testing::difference(testing::train(plan), one).relative < 1e-5);
+  }
 }
 
 TEST_CASE("layouts: pipelines under every schedule") {

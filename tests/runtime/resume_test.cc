@@ -1,5 +1,6 @@
 // Training goes on from a checkpoint as if it had not been interrupted, also on another layout.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "comm/on_threads.h"
@@ -48,8 +49,8 @@ std::vector<double> losses(const Plan& plan, const Leg& leg) {
           return Status();
         };
         for (std::int64_t step = leg.first; step < leg.last; ++step) {
-          const StepMetrics metrics = TRY(trainer->step(step, read, {}));
-          if (world.rank() == 0) all.push_back(metrics.loss);
+          const StepMetrics metrics = TRY(trainer->step(step, read, {.balance_rate = 0.05}));
+          if (world.rank() == 0) all.push_back(metrics.loss + metrics.mtp_loss);
         }
         if (leg.save.empty()) return {};
         return save_checkpoint({.folder = leg.save}, here, parts_to_save(*trainer), world);
@@ -98,6 +99,33 @@ TEST_CASE("resume: another layout goes on with the curve of one rank") {
       CHECK(after[0] == Approx(alone[2]).epsilon(1e-5));
       CHECK(after[1] == Approx(alone[3]).epsilon(1e-4));
     }
+  }
+}
+
+TEST_CASE("resume: selection biases and a prediction block go on where they stood") {
+  ModelSpec model = testing::small_mla();
+  model.moe->score = RouterScore::Sigmoid;
+  model.moe->selection_bias = true;
+  model.mtp_layers = 1;
+  const std::vector<double> alone = losses(plan_of({}, model), {.first = 0, .last = 4});
+  for (const Strategy& s : layouts()) {
+    const Plan plan = plan_of(s, model);
+    const test::ScratchFolder folder;
+    const std::vector<double> whole = losses(plan, {.first = 0, .last = 4});
+    losses(plan, {.first = 0, .last = 2, .save = folder.path()});
+    const std::vector<double> after = losses(plan, {.first = 2, .last = 4, .load = folder.path()});
+    CHECK(after == std::vector<double>(whole.begin() + 2, whole.end()));
+    const std::vector<double> other =
+        losses(plan_of({}, model), {.first = 2, .last = 4, .load = folder.path()});
+    CHECK(other[1] == Approx(alone[3]).epsilon(1e-4));
+    const Result<SafetensorsHeader> header =
+        read_header(folder.path() + "/step-0000000002/model.safetensors");
+    REQUIRE(header);
+    const auto is_bias = [](const TensorInfo& tensor) {
+      return tensor.name == "model.layers.3.mlp.gate.e_score_correction_bias" &&
+             tensor.shape == std::vector<std::int64_t>{4};
+    };
+    CHECK(std::count_if(header->tensors.begin(), header->tensors.end(), is_bias) == 1);
   }
 }
 

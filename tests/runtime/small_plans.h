@@ -73,10 +73,12 @@ struct SmallRun {
   int steps = 1;
   OptimizerOptions optimizer;
   int threads = 1;  // of each rank
+  LossWeights weights = {};
 };
 
 struct Trained {
-  std::vector<double> loss, grad_norm;
+  std::vector<double> loss, grad_norm, mtp_loss, aux_loss;
+  std::map<int, std::vector<float>> biases;  // of experts by layer, after the last step
   // Step 0's whole gradients by Hugging Face name; elements that no rank holds stay NaN.
   std::map<std::string, std::vector<float>> gradients;
   std::string error;  // "" = none
@@ -106,7 +108,7 @@ inline void add_gradients(Trainer& trainer, Trained& all) {
 inline Status train_rank(const Plan& plan, const SmallRun& run, Communicator* world, Trained& all,
                          std::mutex& mutex) {
   const std::unique_ptr<Backend> backend = make_cpu_backend(run.threads);
-  const std::unique_ptr<Trainer> trainer = TRY(Trainer::make(plan, *backend, world));
+  const std::unique_ptr<Trainer> trainer = TRY(Trainer::make(plan, *backend, world, run.weights));
   trainer->initialise(1);
   const ReadTokens read = [&](std::int64_t step, std::int64_t row, std::span<std::int32_t> out) {
     fill(PortableRow{.seed = 1, .step = step, .row = row, .alphabet = plan.model.vocab}, out);
@@ -116,9 +118,15 @@ inline Status train_rank(const Plan& plan, const SmallRun& run, Communicator* wo
     const StepMetrics metrics = TRY(trainer->step(step, read, run.optimizer));
     const std::lock_guard lock(mutex);
     if (step == 0) add_gradients(*trainer, all);
+    for (int layer = 0; layer <= plan.model.layers; ++layer) {
+      const Balance::Layer* const balance = trainer->rank().balance.of(layer);
+      if (balance != nullptr) all.biases[layer] = balance->bias;
+    }
     if (world != nullptr && world->rank() > 0) continue;
     all.loss.push_back(metrics.loss);
     all.grad_norm.push_back(metrics.grad_norm);
+    all.mtp_loss.push_back(metrics.mtp_loss);
+    all.aux_loss.push_back(metrics.aux_loss);
   }
   return {};
 }

@@ -11,7 +11,7 @@ namespace narrows {
 namespace {
 
 struct Reference {
-  std::vector<double> loss, grad_norm;
+  std::vector<double> loss, grad_norm, mtp_loss, aux_loss;
   struct Tensor {
     double norm = 0;
     std::vector<double> products;
@@ -29,7 +29,11 @@ Reference read_reference(const std::string& name) {
   const Result<Json> json =
       read_json(std::string(NARROWS_SOURCE_DIR) + "/tests/data/torch/" + name + ".json");
   REQUIRE(json);
-  Reference r{numbers(*json->find("loss")), numbers(*json->find("grad_norm")), {}};
+  Reference r{numbers(*json->find("loss")), numbers(*json->find("grad_norm")), {}, {}, {}};
+  if (json->find("mtp_loss") != nullptr) {
+    r.mtp_loss = numbers(*json->find("mtp_loss"));
+    r.aux_loss = numbers(*json->find("aux_loss"));
+  }
   for (const Json& t : json->find("tensors")->items()) {
     r.tensors[t.find("name")->string()] = {t.find("norm")->number(), numbers(*t.find("products"))};
   }
@@ -65,6 +69,12 @@ void check(const testing::Trained& mine, const Reference& torch) {
             Approx(expected.products[d]).margin(1e-4 * expected.norm));
     }
   }
+  for (std::size_t step = 0; step < torch.mtp_loss.size(); ++step) {
+    INFO("step " << step);
+    const double tolerance = step == 0 ? 1e-6 : 1e-4;
+    CHECK(mine.mtp_loss[step] == Approx(torch.mtp_loss[step]).epsilon(tolerance));
+    CHECK(mine.aux_loss[step] == Approx(torch.aux_loss[step]).epsilon(tolerance));
+  }
   for (std::size_t step = 1; step < torch.loss.size(); ++step) {
     INFO("step " << step);
     CHECK(mine.loss[step] == Approx(torch.loss[step]).epsilon(1e-4));
@@ -77,6 +87,15 @@ Strategy one_rank() {
   s.precision = Recipe::F32;
   s.micro_batch = 4;
   return s;
+}
+
+// Trains as scripts/torch-reference did.
+void check_features(const ModelSpec& model, const std::string& name, const LossWeights& weights,
+                    double balance_rate = 0) {
+  const Plan plan = testing::small_plan(model, one_rank(), 16, 4);
+  const OptimizerOptions optimizer{.learning_rate = 0.003, .balance_rate = balance_rate};
+  check(testing::train(plan, {.steps = 6, .optimizer = optimizer, .weights = weights}),
+        read_reference(name));
 }
 
 }  // namespace
@@ -96,6 +115,30 @@ TEST_CASE("torch: sigmoid router, two shared experts, no query latent, clipping"
   const Plan plan = testing::small_plan(model, one_rank(), 16, 4);
   check(testing::train(plan, {.steps = 6, .optimizer = {.learning_rate = 0.003, .clip = 0.5}}),
         read_reference("sigmoid"));
+}
+
+TEST_CASE(
+    "torch: a selection bias, moved by the loads of each step, in the best groups of experts") {
+  ModelSpec model = testing::small_mla();
+  model.moe->score = RouterScore::Sigmoid;
+  model.moe->experts = 8;
+  model.moe->groups = 4;
+  model.moe->top_groups = 2;
+  model.moe->selection_bias = true;
+  check_features(model, "bias", {}, 0.05);
+}
+
+TEST_CASE("torch: the sequence-wise balance loss of both routers") {
+  ModelSpec model = testing::small_mla();
+  check_features(model, "aux", {.aux = 0.5});
+  model.moe->score = RouterScore::Sigmoid;
+  check_features(model, "aux-sigmoid", {.aux = 0.5});
+}
+
+TEST_CASE("torch: a block that predicts the token after the next") {
+  ModelSpec model = testing::small_mla();
+  model.mtp_layers = 1;
+  check_features(model, "mtp", {.mtp = 0.3});
 }
 
 }  // namespace narrows

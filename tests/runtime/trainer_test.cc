@@ -121,17 +121,16 @@ TEST_CASE("trainer: what it cannot train is refused by name") {
     return trainer.error().message;
   };
   ModelSpec model = testing::small_mla();
-  model.mtp_layers = 1;
+  model.mtp_layers = 2;
   CHECK(refusal(testing::small_plan(model, one_rank(Recipe::F32), 16, 4)) ==
-        "small-mla: the runtime does not train multi-token prediction yet");
+        "small-mla: the runtime does not train more than one depth of multi-token prediction yet");
   CHECK(refusal(testing::small_plan(testing::small_mla(), one_rank(Recipe::Fp8Block), 16, 4)) ==
         "precision=fp8-block: expected f32 or bf16, the recipes that the runtime multiplies in");
-  Plan ring = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
-  ring.strategy.cp = 2;
-  ring.comm.cp = "all-to-all";
-  CHECK(refusal(ring) ==
-        "cp by all-to-all: expected all-gather, by which the runtime exchanges keys "
-        "and values");
+  Plan spread = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
+  spread.strategy.cp = 8;
+  spread.comm.cp = "all-to-all";
+  CHECK(refusal(spread) ==
+        "cp by all-to-all: expected heads and KV heads of a rank that are divisible by cp=8");
 }
 
 TEST_CASE("optimizer: warm-up rises in steps, cosine ends at a tenth") {

@@ -49,7 +49,7 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all{
-      {"deepseek-v3", "h800-2048", "hai-llm", v3_trained()},
+      {"deepseek-v3", "h800-2048", "hai-llm", v3_strategy()},
       {"llama-3.1-8b",
        "h100:64",
        "megatron-core",
@@ -201,7 +201,7 @@ TEST_CASE("step: 1F1B with equal stages takes (m + p - 1) slots and its sends") 
 
 TEST_CASE("step: a rank of DualPipe holds both its stages' parameters") {
   Pricing p("deepseek-v3", "h800-2048", "hai-llm");
-  const Step step(p, v3_trained(), 4096);
+  const Step step(p, v3_strategy(), 4096);
   for (int rank = 0; rank < 16; ++rank) {
     HeldParameters both;
     std::vector<ItemClass> items;

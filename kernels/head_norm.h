@@ -1,0 +1,37 @@
+// RMSNorm of each head of queries and keys (dehghani2023, Qwen3): heads lie side by side in rows,
+// the queries' first, then the keys'; each of the two has one weight for all its heads. What stands
+// behind them in a row, the values, passes through. Formulas as in norm.h.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace narrows::kernels {
+
+struct HeadNorm {
+  const float* x = nullptr;       // (rows, stride)
+  const float* weight = nullptr;  // (2, dim): of queries, of keys
+  float* y = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t heads = 0;  // of queries
+  std::int64_t key_heads = 0;
+  std::int64_t dim = 0;
+  std::int64_t stride = 0;
+  float epsilon = 1e-6f;
+};
+void head_norm(const HeadNorm& op, std::int64_t first_row, std::int64_t last_row);
+
+struct HeadNormGrad {
+  HeadNorm forward;              // y is not used
+  const float* dy = nullptr;     // (rows, stride)
+  float* dx = nullptr;           // (rows, stride), written
+  float* inverse_rms = nullptr;  // (rows, heads + key_heads), scratch
+  float* dweight = nullptr;      // (2, dim), accumulated
+};
+// dx and inverse_rms of the rows.
+void head_norm_grad(const HeadNormGrad& op, std::int64_t first_row, std::int64_t last_row);
+// Columns [first, last) of both rows of dweight, from inverse_rms of all rows.
+void head_norm_weight_grad(const HeadNormGrad& op, std::int64_t first_column,
+                           std::int64_t last_column);
+
+}  // namespace narrows::kernels
