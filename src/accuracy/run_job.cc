@@ -40,7 +40,8 @@ constexpr Alias kAliases[] = {
     {"narrows", "narrows"},
 };
 
-// Before this month Megatron's wrappers ran attention unfused by default.
+// Before this month Megatron's wrappers ran attention unfused by default; a stack without a name is
+// taken to have done the same.
 constexpr const char* kFusedAttention = "2023-08";
 
 // NVIDIA's LoRA benchmarks put adapters of this rank beside the projection to queries, keys and
@@ -241,6 +242,10 @@ Result<RunJob> RunJobs::job_of(const Run& printed) {
   if (!family.known) {
     const std::string stack = run.software.empty() ? "unnamed" : run.software;
     job.assumed.push_back(fmt::format("software={} (for {})", job.software.name, stack));
+    if (!run.software_date.empty() && run.software_date < kFusedAttention) {
+      job.software.fused_attention = false;
+      job.assumed.push_back("fused_attention=false");
+    }
   }
   job.model = *run.model;
   if (run.task == "lora") {

@@ -25,6 +25,23 @@ int chunks_by_default(const ModelSpec& model, int pp) {
   return 2;
 }
 
+bool is_torchtitan(const Run& run) { return run.software == "torchtitan"; }
+
+// Until torchtitan took a size of micro-batches (pipeline_parallel_microbatch_size, 1) it took a
+// number (pipeline_parallel_microbatches), of which the default was one for each pipeline rank.
+constexpr const char* kMicroBatchesBySize = "2025-05";
+
+void split_batch(const Run& run, Strategy& s, Assumed& assumed) {
+  if (!is_torchtitan(run) || s.pp == 1 || run.software_date.empty() ||
+      run.software_date >= kMicroBatchesBySize)
+    return;
+  const std::int64_t sequences = s.micro_batch * s.micro_batches;
+  if (s.micro_batch != 1 || sequences % s.pp != 0 || sequences == s.pp) return;
+  s.micro_batch = static_cast<int>(sequences / s.pp);
+  s.micro_batches = s.pp;
+  assumed.push_back(fmt::format("micro_batch={}", s.micro_batch));
+}
+
 void add_schedule(const Run& run, Strategy& s, Assumed& assumed) {
   const RunLayout& layout = run.layout;
   const std::optional<ScheduleKind> named = schedule_of(layout.schedule);
@@ -43,7 +60,9 @@ void add_schedule(const Run& run, Strategy& s, Assumed& assumed) {
   if (s.schedule == ScheduleKind::Interleaved && layout.vpp == 1)
     s.schedule = ScheduleKind::OneFOneB;
   if (s.schedule != ScheduleKind::Interleaved) return;
-  s.vpp = or_assume(layout.vpp, "vpp", chunks_by_default(*run.model, s.pp), assumed);
+  // torchtitan: two stages a rank unless told (its pipelining guide and later releases' default).
+  const int chunks = is_torchtitan(run) ? 2 : chunks_by_default(*run.model, s.pp);
+  s.vpp = or_assume(layout.vpp, "vpp", chunks, assumed);
 }
 
 // Megatron-Core's own default splits experts as the rest of the model; the recipes of NVIDIA's
@@ -130,6 +149,7 @@ Result<Strategy> strategy_of(const Run& run, const SoftwareProfile& software,
                                    *run.global_batch, rows));
   }
   s.micro_batches = *run.global_batch / rows;
+  split_batch(run, s, assumed);
   add_schedule(run, s, assumed);
   add_zero(run, software, s, assumed);
   add_sequence_parallel(run, software, s, assumed);

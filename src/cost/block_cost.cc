@@ -66,7 +66,8 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.loss_metrics,
           s.parallel_loss,
           s.keeps_gathered,
-          s.gradient_dtype};
+          s.gradient_dtype,
+          s.stepwise_context};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -241,11 +242,13 @@ Seconds BlockPricer::host_time(const std::vector<Op>& ops, BlockKind kind) const
   return count * software_.host_op;
 }
 
-// The head multiplies in 16 bits and takes its input so.
+// The head multiplies in 16 bits and takes its input so. A row's scale in one direction is of no
+// use in the other, so that rows are gathered wide (torchtitan: "for rowwise recipes … all-gather
+// happens in high precision").
 bool BlockPricer::gathers_quantised(const CollectiveShape& what, const Key& key) const {
   return software_.quantised_gather && is_quantised(key.layout.recipe) &&
-         key.kind != BlockKind::Head && what.axis == Axis::Tp &&
-         what.what == CollectiveKind::AllGather;
+         key.layout.recipe != Recipe::Fp8Row && key.kind != BlockKind::Head &&
+         what.axis == Axis::Tp && what.what == CollectiveKind::AllGather;
 }
 
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
@@ -293,6 +296,14 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     if (axis == Axis::Cp && op.collective.what == CollectiveKind::SendRecv) {
       ring += (layout.sharding.cp - 1) * time;
       continue;
+    }
+    const bool whole =
+        what.what == CollectiveKind::AllGather || what.what == CollectiveKind::ReduceScatter;
+    if (software_.batch_first && axis == Axis::Tp && whole) {
+      const Estimate copy = kernels_.memory_bound(OpKind::Elementwise, 2 * what.bytes);
+      pass.stream += copy.time;
+      pass.by_basis[static_cast<std::size_t>(copy.basis)] += copy.time;
+      pass.uncertain += copy.error * copy.time;
     }
     // What is gathered again for W travels beside I (korthikanti2022 §4.2.2).
     const bool beside = op.direction == Direction::WeightGrad;

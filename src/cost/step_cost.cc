@@ -8,6 +8,23 @@
 #include "cost/overlap.h"
 
 namespace narrows {
+namespace {
+
+// Weights, norms included, that are tensors of their own in a layer.
+int tensors_of_layer(const ModelSpec& model, const SoftwareProfile& software) {
+  const bool fused = software.fused_projections;
+  const int ffn = fused || model.activation != Activation::SwiGlu ? 2 : 3;
+  const int attention = model.attention.kind == AttentionKind::Mla ? 7 : fused ? 2 : 4;
+  return attention + ffn * (model.moe ? 2 : 1) + 2;
+}
+
+// How many reductions of about a bucket's size the gradients of these weights are.
+double buckets_of(Bytes weights, const SoftwareProfile& software) {
+  if (software.gradient_bucket <= Bytes()) return 1;
+  return std::max(1.0, std::ceil(weights / software.gradient_bucket));
+}
+
+}  // namespace
 
 BlockLayout block_layout(const Strategy& s, std::int64_t sequence, const Grid& grid,
                          const Cluster& cluster) {
@@ -100,21 +117,35 @@ void StepCost::add_shard_traffic(int index) {
   ItemTicks& ticks = items_[static_cast<std::size_t>(index)];
   const HeldParameters held =
       held_.of(std::span(&shared_.classes[static_cast<std::size_t>(index)], 1));
+  const ItemKind kind = shared_.classes[static_cast<std::size_t>(index)].kind;
+  const bool layer = kind != ItemKind::Embedding && kind != ItemKind::Head;
+  // Norms are too small to be sharded, where tensors are gathered one by one.
+  const double tensors = software.gathers_by_tensor && layer
+                             ? tensors_of_layer(pricer_.blocks().model(), software) - 2
+                             : 1;
+  const Seconds pieces = tensors * strategy_.dp_shard * software.shard_piece;
   const auto move = [&](CollectiveKind what, const HeldParameters& moved, Bytes element) {
     const double dense = moved.dense + moved.norm + moved.tables;
-    return collective_time({what, Axis::DpShard, dense * element, 0},
-                           grid_.span(cluster, Axis::DpShard), cluster)
-               .time +
+    return pieces +
+           tensors * collective_time({what, Axis::DpShard, dense / tensors * element, 0},
+                                     grid_.span(cluster, Axis::DpShard), cluster)
+                         .time +
            collective_time({what, Axis::Edp, moved.expert * element, 0},
                            span_of(cluster, grid_.expert_shard(), grid_.stride(Axis::Edp)), cluster)
                .time;
   };
   const bool gathers = strategy_.zero == 3;
-  const Seconds gather = gathers ? move(CollectiveKind::AllGather, held,
-                                        size_of(stored_weight(strategy_.precision, true, software)))
-                                 : Seconds();
-  const Seconds scatter =
-      move(CollectiveKind::ReduceScatter, trained(held), size_of(software.gradient_wire_dtype));
+  const Bytes element = size_of(stored_weight(strategy_.precision, true, software));
+  const auto copied = [&](const HeldParameters& moved, Bytes from, Bytes to) {
+    if (!software.copies_shards || moved.all() <= 0) return Seconds();
+    return pricer_.blocks()
+        .kernels()
+        .memory_bound(OpKind::Elementwise, moved.all() * (from + to))
+        .time;
+  };
+  const Bytes wire = size_of(software.gradient_wire_dtype);
+  const Seconds gather = gathers ? move(CollectiveKind::AllGather, held, element) : Seconds();
+  const Seconds scatter = move(CollectiveKind::ReduceScatter, trained(held), wire);
   const Contention contention =
       contention_of(software, cluster.chip, item(index).phases.multiply_share);
   // What the stack cannot hide comes on top; the rest runs beside the pass, and slows it down.
@@ -141,8 +172,16 @@ void StepCost::add_shard_traffic(int index) {
     return;
   }
   stretch(ticks.forward, ticks.forward_exposed, gather, forward, software.overlap_fsdp);
-  stretch(ticks.weight_grad, ticks.weight_grad_exposed, gather + scatter, backward,
+  // Weights that recomputation gathered are let go tensor by tensor, and gathered again for I and
+  // W.
+  const bool twice = software.gathers_by_tensor && strategy_.recompute == Recompute::Full && layer;
+  const Seconds again = twice ? gather + gather : gather;
+  stretch(ticks.weight_grad, ticks.weight_grad_exposed, again + scatter, backward,
           software.overlap_fsdp);
+  const Seconds out = copied(held, element, element);
+  const Tick in = round_up(out + copied(trained(held), element, wire));
+  ticks.forward += round_up(out);
+  ticks.weight_grad += in;
 }
 
 double StepCost::expert_skew() const {
@@ -156,9 +195,11 @@ ShardBuffers StepCost::shard_buffers(Run run) const {
   for (int i = run.first; i <= run.last; ++i) {
     const HeldParameters held =
         held_.of(std::span(&shared_.classes[static_cast<std::size_t>(i)], 1));
-    const double parameters = std::ceil(held.all());
-    largest.gradients =
-        max(largest.gradients, std::ceil(trained(held).all()) * size_of(software.gradient_dtype));
+    // Tensor by tensor at most the projection up or down of a layer: a third of it.
+    const double share = software.gathers_by_tensor && strategy_.zero == 3 ? 1.0 / 3 : 1;
+    const double parameters = std::ceil(share * held.all());
+    largest.gradients = max(largest.gradients,
+                            std::ceil(share * trained(held).all()) * unsharded_gradient(software));
     // The item that runs and the one that is fetched meanwhile.
     if (strategy_.zero == 3) {
       largest.weights =
@@ -167,6 +208,15 @@ ShardBuffers StepCost::shard_buffers(Run run) const {
     }
   }
   return largest;
+}
+
+// ZeRO-3 makes a layer's gradients in the format of its weights, and a copy where they travel in
+// another.
+Bytes StepCost::unsharded_gradient(const SoftwareProfile& software) const {
+  if (strategy_.zero < 3) return size_of(software.gradient_dtype);
+  const Bytes made = size_of(activation_dtype(strategy_.precision));
+  const Bytes sent = size_of(software.gradient_wire_dtype);
+  return sent > made ? made + sent : made;
 }
 
 const LayoutCost::PairTicks& StepCost::pair_of(int ahead, int back) const {
@@ -224,6 +274,16 @@ Seconds StepCost::reduce_shards(const HeldParameters& held) const {
          over(held.expert, Axis::Edp, grid_.expert_shard(), grid_.size(Axis::Edp));
 }
 
+// Lists of pieces: one for each tensor of the rank and each rank of its replicas.
+Seconds StepCost::piece_time() const {
+  const BlockPricer& blocks = pricer_.blocks();
+  const int layers = (blocks.model().layers + strategy_.pp - 1) / strategy_.pp;
+  const double pieces = static_cast<double>(layers) *
+                        tensors_of_layer(blocks.model(), blocks.software()) * strategy_.dp *
+                        strategy_.cp;
+  return pieces * blocks.software().shard_piece;
+}
+
 TailCost StepCost::tail(const HeldParameters& all, Seconds window) const {
   const HeldParameters held = trained(all);
   const SoftwareProfile& software = pricer_.blocks().software();
@@ -235,9 +295,11 @@ TailCost StepCost::tail(const HeldParameters& all, Seconds window) const {
     Seconds time;
     const auto add = [&](double parameters, ParamClass group) {
       if (parameters <= 0) return;
-      time += collective_time({what, Axis::Dp, parameters * element, 0},
-                              grid_.reduction_span(group, model, cluster), cluster)
-                  .time;
+      const double buckets =
+          what == CollectiveKind::AllGather ? 1 : buckets_of(parameters * weight, software);
+      time += buckets * collective_time({what, Axis::Dp, parameters / buckets * element, 0},
+                                        grid_.reduction_span(group, model, cluster), cluster)
+                            .time;
     };
     add(held.dense + held.norm, ParamClass::Dense);
     add(held.expert, ParamClass::Expert);
@@ -262,7 +324,9 @@ TailCost StepCost::tail(const HeldParameters& all, Seconds window) const {
   const Seconds reduce =
       over(strategy_.zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter, wire);
   tail.reduce = max((1 - software.overlap_gradients) * reduce, reduce - window);
-  if (strategy_.zero > 0) tail.gather = gather_parameters();
+  if (strategy_.zero == 0) return tail;
+  tail.reduce += piece_time();
+  tail.gather = gather_parameters() + piece_time();
   return tail;
 }
 

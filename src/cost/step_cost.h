@@ -86,9 +86,12 @@ class StepCost {
 
  private:
   void add_shard_traffic(int index);
+  Bytes unsharded_gradient(const SoftwareProfile& software) const;
   const LayoutCost::PairTicks& pair_of(int ahead, int back) const;
   // What FSDP adds to a pair of two items.
   Tick fsdp(int ahead, int back) const;
+  // The host's time for the pieces that a sharded stack lists, once a reduction or a gather.
+  Seconds piece_time() const;
   // Hybrid sharding: each shard of the gradients, once a step, over the replicas of its group.
   Seconds reduce_shards(const HeldParameters& held) const;
 

@@ -49,6 +49,10 @@ struct Fusions {
   bool parallel_loss = false;   // an unfused loss in Megatron's steps, 52 bytes a logit, against 28
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
+  // Context parallelism above PyTorch's attention: keys and values are repeated to all heads before
+  // they travel, attention runs rank by rank of the group, and what the steps make (outputs, and
+  // gradients, which pass round a ring) is merged in float32 by operations.
+  bool stepwise_context = false;
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

@@ -77,6 +77,8 @@ TensorId attend(const Site& site, std::initializer_list<TensorId> qkv, TensorId 
   const AttentionSpec& a = site.model.attention;
   const double heads = static_cast<double>(a.heads) / s.tp;
   const Bytes column = site.inside().expected * size_of(b.at(last).dtype);
+  const bool stepwise = s.cp > 1 && b.fusions().stepwise_context;
+  if (stepwise) keys = heads * (a.qk_dim() + a.value_dim());
   TensorId gathered = kNoTensor;  // lives while attention runs; a rank keeps its own share
   if (s.cp > 1 && s.context == ContextExchange::AllToAll) {
     const Bytes sent = (heads * a.qk_dim() + keys) * column;
@@ -102,7 +104,14 @@ TensorId attend(const Site& site, std::initializer_list<TensorId> qkv, TensorId 
     return b.collective("cp spread tokens", out, back,
                         {CollectiveKind::AllToAll, Axis::Cp, bytes_expected(had), 0});
   }
-  if (s.cp > 1 && s.context == ContextExchange::Ring) {
+  if (stepwise && s.context != ContextExchange::AllToAll) {
+    // A step's output and log-sum-exp go to float32, and two subtractions and a product put them
+    // where they belong: 38 bytes an element, of all queries in half of the steps and of half of
+    // them in the others.
+    const double passes = 38.0 / 2 * 0.75 * (s.cp - 1);
+    b.memory_bound(OpKind::Elementwise, "merge partial attention", {out}, out,
+                   (passes - 2) * (bytes_expected(b.at(out)) / byte));
+  } else if (s.cp > 1 && s.context == ContextExchange::Ring) {
     // Each step's partial output is read and added to the sum: read, read, write.
     const double extra = (3.0 * (s.cp - 1) - 2) * (bytes_expected(b.at(out)) / byte);
     b.memory_bound(OpKind::Elementwise, "merge partial attention", {out}, out, extra);

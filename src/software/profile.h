@@ -107,6 +107,9 @@ struct SoftwareProfile {
   // shard and gathers again.
   bool keeps_gathered = false;
 
+  // Context parallelism step by step above PyTorch's attention (Fusions::stepwise_context).
+  bool stepwise_context = false;
+
   // A narrow recipe's experts are one kernel a matmul that quantises, activates and weighs in its
   // prologue and epilogue; otherwise those are passes of their own.
   bool fused_experts = false;
@@ -126,6 +129,17 @@ struct SoftwareProfile {
   // What tensor-parallel ranks hold alike crosses to the next stage in shares, and is gathered
   // there.
   bool scatters_sends = false;
+  // Weights of each gradient reduction where data parallelism reduces bucket by bucket; 0 = all at
+  // once.
+  Bytes gradient_bucket;
+  // Activations lie batch first: what tensor parallelism gathers along the sequence is put in order
+  // by a copy after the collective, and what it scatters by one before.
+  bool batch_first = false;
+  // Gathered weights are copied out to their tensors, and gradients into the buffer that is
+  // scattered, in the format that travels.
+  bool copies_shards = false;
+  // ZeRO-3 gathers and scatters tensor by tensor, for recomputation and for gradients anew.
+  bool gathers_by_tensor = false;
 
   // Kernels measured in this stack (KernelTimes' generation), "" = the newest published ones. Such
   // measurements were taken beside communication: compute_slowdown is in them.
@@ -163,6 +177,10 @@ struct SoftwareProfile {
   // A plain all-to-all waits on the host for the counts of tokens, and the device runs dry: once a
   // forward pass of a MoE layer.
   Seconds dispatch_sync;
+  // Lists of pieces, one for each tensor and rank, that a sharded stack hands to its collectives:
+  // the host's time for one piece, once for a reduction and once for a gather. 0 where tensors lie
+  // in one flat buffer.
+  Seconds shard_piece;
   Seconds step_overhead;  // once a step: data, logging, optimiser launch
   // Natural routing: the standard deviation of an expert's expected load over the mean
   // (cost/load.h).

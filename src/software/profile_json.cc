@@ -89,6 +89,12 @@ void each_field(Profile& p, Visitor& visit) {
   visit("recomputes_ffn_only", p.recomputes_ffn_only);
   visit("keeps_gathered", p.keeps_gathered);
   visit("defers_scatter", p.defers_scatter);
+  visit("stepwise_context", p.stepwise_context);
+  visit("batch_first", p.batch_first);
+  visit("copies_shards", p.copies_shards);
+  visit("gradient_bucket", p.gradient_bucket);
+  visit("gathers_by_tensor", p.gathers_by_tensor);
+  visit("shard_piece", p.shard_piece);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {

@@ -165,6 +165,24 @@ TEST_CASE("run job: a LoRA run trains adapters beside frozen weights, of an assu
   CHECK(job_of("deepseek-v3-isca25-mpft").model.lora_rank == 0);
 }
 
+TEST_CASE("run job: the examples of a LoRA run are packed, and attend to themselves alone") {
+  const RunJob job = job_of("nemo-24.07-llama2-7b-lora-8g");
+  CHECK(job.model.attention.window == 100);
+  CHECK(assumes(job, "packed=200"));
+  CHECK(job_of("deepseek-v3-isca25-mpft").model.attention.window == 0);
+}
+
+TEST_CASE("run job: torchtitan of 2024 cuts its batch into one micro-batch a pipeline rank") {
+  Run run = published().run("torchtitan-405b-512g-1f1b");
+  const RunJob early = job_of(run);
+  CHECK((early.strategy.micro_batch == 4 && early.strategy.micro_batches == 8));
+  CHECK(assumes(early, "micro_batch=4"));
+  run.software_date = "2025-06";
+  CHECK((job_of(run).strategy.micro_batch == 1 && job_of(run).strategy.micro_batches == 32));
+  // Two stages a rank where the table says interleaved alone.
+  CHECK(job_of("torchtitan-405b-512g-interleaved1f1b").strategy.vpp == 2);
+}
+
 TEST_CASE("run job: what no profile decides makes a run unsupported, with the reason") {
   const Run& whole = published().run("llama3-405b-8192g-cp1");
   Run run = whole;

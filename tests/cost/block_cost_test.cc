@@ -165,4 +165,37 @@ TEST_CASE("block cost: DeepEP brings each token to a rank once") {
   }
 }
 
+TEST_CASE("block cost: what is gathered along the sequence is copied where the batch comes first") {
+  SoftwareProfile software = value_of(find_software("torchtitan"));
+  const Strategy s{
+      .tp = 8, .dp = 1, .micro_batch = 4, .sequence_parallel = true, .precision = Recipe::Bf16};
+  Pricing batch(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+  software.batch_first = false;
+  Pricing sequence(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+  const PassCost with =
+      batch.blocks.price(BlockKind::DenseFfn, false, batch.layout(s, 8192)).forward;
+  const PassCost without =
+      sequence.blocks.price(BlockKind::DenseFfn, false, sequence.layout(s, 8192)).forward;
+  // One gather and one scatter of 32,768 x 4,096 in 16 bits, read and written.
+  const Bytes moved = 2 * 2 * 32768.0 * 4096 * 2 * byte;
+  CHECK(with.stream - without.stream > moved / (3.35 * TB / sec));
+  CHECK(with.stream - without.stream < 1.6 * moved / (3.35 * TB / sec));
+  CHECK(with.exposed == without.exposed);
+}
+
+TEST_CASE("block cost: rows with scales of their own are gathered wide and cast by column too") {
+  const SoftwareProfile software = value_of(find_software("torchtitan"));
+  Pricing p(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+  const auto price = [&](Recipe recipe) {
+    const Strategy s{
+        .tp = 8, .dp = 1, .micro_batch = 4, .sequence_parallel = true, .precision = recipe};
+    return p.blocks.price(BlockKind::DenseFfn, false, p.layout(s, 8192));
+  };
+  const BlockCost wide = price(Recipe::Bf16), rows = price(Recipe::Fp8Row),
+                  one = price(Recipe::Fp8Tensor);
+  CHECK(rows.forward.exposed == wide.forward.exposed);
+  CHECK(one.forward.exposed < wide.forward.exposed);
+  CHECK(rows.input_grad.stream > 1.5 * one.input_grad.stream);
+}
+
 }  // namespace narrows

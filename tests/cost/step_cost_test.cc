@@ -180,4 +180,65 @@ TEST_CASE("step cost: a window hides reductions up to the stack's share") {
   CHECK(whole(step.cost.tail(held, {})) == step.cost.tail(held, {}).all());
 }
 
+TEST_CASE("step cost: gradients reduced bucket by bucket pay each bucket's latency") {
+  const Strategy s{.dp = 512};
+  SoftwareProfile software = value_of(find_software("nanotron"));
+  std::vector<Seconds> times;
+  for (const double bucket : {0.0, 400.0, 25.0}) {
+    software.gradient_bucket = bucket * MB;
+    Pricing p(builtin("llama-3.1-8b"), cluster_named("h100:512"), software);
+    const Step step(p, s);
+    times.push_back(step.cost.tail(step.all(), Seconds()).reduce);
+  }
+  CHECK(times[0] < times[1]);
+  CHECK(times[1] < times[2]);
+}
+
+TEST_CASE("step cost: lists of slices cost the host each tensor times each rank, both ways") {
+  SoftwareProfile software = value_of(find_software("nanotron"));
+  Pricing listed(builtin("llama-3.1-8b"), cluster_named("h100:64"), software);
+  software.shard_piece = Seconds();
+  Pricing flat(builtin("llama-3.1-8b"), cluster_named("h100:64"), software);
+  const Strategy s{.pp = 2, .dp = 32, .dp_shard = 32, .zero = 1};
+  const Step with(listed, s), without(flat, s);
+  const TailCost more = with.cost.tail(with.all(), Seconds());
+  const TailCost less = without.cost.tail(without.all(), Seconds());
+  // 16 layers of q, k, v in one, o, gate with up, down and two norms.
+  const Seconds pieces = 16 * 6 * 32 * listed.software.shard_piece;
+  CHECK((more.reduce - less.reduce) / us == Approx(pieces / us));
+  CHECK((more.gather - less.gather) / us == Approx(pieces / us));
+}
+
+TEST_CASE("step cost: DeepSpeed's first ZeRO-3 gathers tensor by tensor, slower the more ranks") {
+  SoftwareProfile software = value_of(find_software("deepspeed-2021"));
+  for (const int ranks : {64, 1024}) {
+    const Cluster cluster = cluster_named(ranks == 64 ? "a100:64" : "a100:1024");
+    Pricing by_tensor(builtin("gpt3-175b"), cluster, software);
+    SoftwareProfile whole = software;
+    whole.gathers_by_tensor = false;
+    whole.shard_piece = Seconds();
+    Pricing by_layer(builtin("gpt3-175b"), cluster, whole);
+    const Strategy s{.dp = ranks, .dp_shard = ranks, .zero = 3, .precision = Recipe::Fp16};
+    const Step slow(by_tensor, s, 2048), quick(by_layer, s, 2048);
+    const Seconds more = to_seconds(slow.cost.items()[1].work() - quick.cost.items()[1].work());
+    // Four tensors, gathered twice and scattered once, each a list of `ranks` slices.
+    CHECK(more > 4 * 3 * ranks * software.shard_piece);
+  }
+}
+
+TEST_CASE("step cost: weights copied out of their buffers take compute, and hide nothing") {
+  SoftwareProfile software = value_of(find_software("torchtitan"));
+  const Strategy s{.dp = 8, .dp_shard = 8, .zero = 3};
+  Pricing copies(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+  software.copies_shards = false;
+  Pricing views(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+  const Step with(copies, s), without(views, s);
+  const ItemTicks &a = with.cost.items()[1], &b = without.cost.items()[1];
+  // A layer of 218 M parameters, 4 bytes each for F, 10 for B, at some 2.6 TB/s.
+  CHECK(to_seconds(a.forward - b.forward) / ms == Approx(218e6 * 4 / 2.6e12 * 1e3).epsilon(0.2));
+  CHECK(to_seconds(a.weight_grad - b.weight_grad) / ms ==
+        Approx(218e6 * 10 / 2.6e12 * 1e3).epsilon(0.2));
+  CHECK(a.forward_exposed == b.forward_exposed);
+}
+
 }  // namespace narrows

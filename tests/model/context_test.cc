@@ -12,10 +12,10 @@ constexpr ContextExchange kAll[] = {ContextExchange::AllGather, ContextExchange:
                                     ContextExchange::AllToAll};
 
 Graph attention_graph(const ModelSpec& model, ContextExchange exchange, int cp,
-                      Recompute recompute = Recompute::None) {
+                      Recompute recompute = Recompute::None, const Fusions& fusions = {}) {
   const Sharding sharding{.cp = cp, .sequence = 32768, .context = exchange};
-  Graph graph = build_block({BlockKind::Attention, sharding, Recipe::Bf16, {}}, model);
-  differentiate(graph, recompute, {});
+  Graph graph = build_block({BlockKind::Attention, sharding, Recipe::Bf16, fusions}, model);
+  differentiate(graph, recompute, fusions);
   return graph;
 }
 
@@ -83,6 +83,23 @@ TEST_CASE("context parallelism: what travels for Llama 3.1 8B, 32,768 tokens ove
   const Graph spread = attention_graph(model, ContextExchange::AllToAll, 8);
   CHECK(sent(spread.forward, CollectiveKind::AllToAll) == q + kv + q);  // q, k, v and the output
   CHECK(sent(spread.input_grad, CollectiveKind::AllToAll) == q + kv + q);
+}
+
+TEST_CASE(
+    "context parallelism: above PyTorch's attention all heads' keys travel, gradients in float") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const Graph gather = attention_graph(model, ContextExchange::AllGather, 8, Recompute::None,
+                                       {.stepwise_context = true});
+  const Bytes kv = 4096.0 * 2 * 32 * 128 * 2 * byte;  // of 32 heads instead of 8
+  CHECK(sent(gather.forward, CollectiveKind::AllGather) == 8 * kv);
+  CHECK(sent(gather.input_grad, CollectiveKind::AllGather) == 8 * kv);
+  CHECK(sent(gather.input_grad, CollectiveKind::ReduceScatter) == Bytes());
+  CHECK(sent(gather.input_grad, CollectiveKind::SendRecv) == 2 * kv);  // each of seven steps
+  const Graph plain = attention_graph(model, ContextExchange::AllGather, 8);
+  CHECK(flops(gather.forward) == flops(plain.forward));
+  // Seven partial outputs are merged, about three quarters of the queries each.
+  CHECK(op_named(gather.forward, "merge partial attention").traffic / byte >
+        7 * 0.75 * 30 * 4096 * 32 * 128);
 }
 
 TEST_CASE("context parallelism: gathered keys live in passing, recomputed attention gathers once") {
