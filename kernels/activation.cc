@@ -29,6 +29,7 @@ void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row) {
     for (std::int64_t c = 0; c < op.columns; ++c) {
       y[c] = scale * (gate[c] * sigmoid_of(gate[c]) * up[c]);
     }
+    if (op.to_bf16) round_run(y, op.columns);
   }
 }
 

@@ -16,6 +16,7 @@ struct SwiGlu {
   float* y = nullptr;            // (rows, columns)
   std::int64_t rows = 0;
   std::int64_t columns = 0;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -10,7 +10,11 @@
 namespace narrows::kernels {
 namespace {
 
-constexpr std::int64_t kQueries = 64;  // of a block
+// Queries of a block. Tiles multiply so fast that packing keys counts: there, fewer and larger
+// blocks, though more of their scores lie above the diagonal.
+constexpr std::int64_t kQueries = 64;
+constexpr std::int64_t kNarrowQueries = 128;
+std::int64_t queries_of_block(const Attention& op) { return op.narrow ? kNarrowQueries : kQueries; }
 
 // The queries [first, first + rows) of one sequence under one head.
 struct Block {
@@ -21,6 +25,17 @@ struct Block {
   std::int64_t rows = 0;
   std::int64_t keys = 0;  // seen by the last of them
 };
+
+// The two matrices of a block, and the memory of its matmuls.
+struct Scratch {
+  float* p = nullptr;
+  float* ds = nullptr;
+  float* multiply = nullptr;
+};
+Scratch scratch_of(const Attention& op, float* scratch) {
+  float* const p = scratch + op.multiply.scratch;
+  return {p, p + attention_rows(op) * op.keys, scratch};
+}
 
 template <typename Float>
 Float* at(const Heads<Float>& heads, std::int64_t row, std::int64_t head) {
@@ -41,7 +56,7 @@ Block block_of(const Attention& op, std::int64_t unit, std::int64_t group_head,
   b.kv_head = unit % op.kv_heads;
   b.head = b.kv_head * (op.heads / op.kv_heads) + group_head;
   b.first = first;
-  b.rows = std::min(kQueries, op.queries - first);
+  b.rows = std::min(queries_of_block(op), op.queries - first);
   b.keys = keys_until(op, op.positions[first + b.rows - 1]);
   return b;
 }
@@ -52,17 +67,18 @@ std::int64_t first_seen(const Attention& op, std::int64_t position) {
 }
 
 // The scores of a block into (rows, keys).
-void score(const Attention& op, const Block& b, float* scores) {
-  op.multiply({.transpose_b = true,
-               .m = b.rows,
-               .n = b.keys,
-               .k = op.qk_dim,
-               .a = at(op.q, b.sequence * op.queries + b.first, b.head),
-               .stride_a = op.q.row_stride,
-               .b = at(op.k, b.sequence * op.keys, b.kv_head),
-               .stride_b = op.k.row_stride,
-               .c = scores,
-               .stride_c = op.keys});
+void score(const Attention& op, const Block& b, const Scratch& s, float* scores) {
+  op.multiply.run({.transpose_b = true,
+                   .m = b.rows,
+                   .n = b.keys,
+                   .k = op.qk_dim,
+                   .a = at(op.q, b.sequence * op.queries + b.first, b.head),
+                   .stride_a = op.q.row_stride,
+                   .b = at(op.k, b.sequence * op.keys, b.kv_head),
+                   .stride_b = op.k.row_stride,
+                   .c = scores,
+                   .stride_c = op.keys},
+                  s.multiply);
 }
 
 // One row of scores becomes unnormalised probabilities; returns their sum, and the maximum.
@@ -111,6 +127,12 @@ void score_grad(const float* p, float* dp, std::int64_t keys, float delta, float
   for (std::int64_t c = 0; c < keys; ++c) dp[c] = scale * p[c] * (dp[c] - delta);
 }
 
+NARROWS_VECTORISED
+void scale_run(float* x, std::int64_t count, float factor, bool to_bf16) {
+  for (std::int64_t c = 0; c < count; ++c) x[c] *= factor;
+  if (to_bf16) round_run(x, count);
+}
+
 float scale_of(const Attention& op) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
 }
@@ -140,43 +162,48 @@ void clear_block(const Attention& op, const Block& b, const Heads<float>& rows,
   }
 }
 
-void forward_block(const Attention& op, const Block& b, float* scores) {
-  if (b.keys > 0) score(op, b, scores);
-  float inverse[kQueries];
+void forward_block(const Attention& op, const Block& b, const Scratch& s) {
+  float* const scores = s.p;
+  if (b.keys > 0) score(op, b, s, scores);
+  float inverse[kNarrowQueries];
   for (std::int64_t r = 0; r < b.rows; ++r) {
     inverse[r] = soften_row(op, b, r, scores + r * op.keys);
   }
   if (b.keys == 0) return clear_block(op, b, op.out, op.v_dim);
   float* out = at(op.out, b.sequence * op.queries + b.first, b.head);
-  op.multiply({.m = b.rows,
-               .n = op.v_dim,
-               .k = b.keys,
-               .a = scores,
-               .stride_a = op.keys,
-               .b = at(op.v, b.sequence * op.keys, b.kv_head),
-               .stride_b = op.v.row_stride,
-               .c = out,
-               .stride_c = op.out.row_stride});
+  op.multiply.run({.m = b.rows,
+                   .n = op.v_dim,
+                   .k = b.keys,
+                   .a = scores,
+                   .stride_a = op.keys,
+                   .b = at(op.v, b.sequence * op.keys, b.kv_head),
+                   .stride_b = op.v.row_stride,
+                   .c = out,
+                   .stride_c = op.out.row_stride},
+                  s.multiply);
   for (std::int64_t r = 0; r < b.rows; ++r) {
-    for (std::int64_t c = 0; c < op.v_dim; ++c) out[r * op.out.row_stride + c] *= inverse[r];
+    scale_run(out + r * op.out.row_stride, op.v_dim, inverse[r], op.narrow);
   }
 }
 
 // P and dS of a block, (rows, keys) each.
-void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+void block_grads(const AttentionGrad& op, const Block& b, const Scratch& s) {
   const Attention& f = op.forward;
+  float* const p = s.p;
+  float* const ds = s.ds;
   const std::int64_t token = b.sequence * f.queries + b.first;
-  score(f, b, p);
-  f.multiply({.transpose_b = true,
-              .m = b.rows,
-              .n = b.keys,
-              .k = f.v_dim,
-              .a = at(op.dout, token, b.head),
-              .stride_a = op.dout.row_stride,
-              .b = at(f.v, b.sequence * f.keys, b.kv_head),
-              .stride_b = f.v.row_stride,
-              .c = ds,
-              .stride_c = f.keys});
+  score(f, b, s, p);
+  f.multiply.run({.transpose_b = true,
+                  .m = b.rows,
+                  .n = b.keys,
+                  .k = f.v_dim,
+                  .a = at(op.dout, token, b.head),
+                  .stride_a = op.dout.row_stride,
+                  .b = at(f.v, b.sequence * f.keys, b.kv_head),
+                  .stride_b = f.v.row_stride,
+                  .c = ds,
+                  .stride_c = f.keys},
+                 s.multiply);
   const float scale = scale_of(f);
   for (std::int64_t r = 0; r < b.rows; ++r) {
     const std::int64_t position = f.positions[b.first + r];
@@ -188,43 +215,48 @@ void block_grads(const AttentionGrad& op, const Block& b, float* p, float* ds) {
   }
 }
 
-void backward_block(const AttentionGrad& op, const Block& b, float* p, float* ds) {
+void backward_block(const AttentionGrad& op, const Block& b, const Scratch& s) {
   const Attention& f = op.forward;
+  const float* const p = s.p;
+  const float* const ds = s.ds;
   const std::int64_t token = b.sequence * f.queries + b.first;
   const std::int64_t key = b.sequence * f.keys;
   if (b.keys == 0) return clear_block(f, b, op.dq, f.qk_dim);
-  block_grads(op, b, p, ds);
-  f.multiply({.m = b.rows,
-              .n = f.qk_dim,
-              .k = b.keys,
-              .a = ds,
-              .stride_a = f.keys,
-              .b = at(f.k, key, b.kv_head),
-              .stride_b = f.k.row_stride,
-              .c = at(op.dq, token, b.head),
-              .stride_c = op.dq.row_stride});
-  f.multiply({.transpose_a = true,
-              .m = b.keys,
-              .n = f.qk_dim,
-              .k = b.rows,
-              .a = ds,
-              .stride_a = f.keys,
-              .b = at(f.q, token, b.head),
-              .stride_b = f.q.row_stride,
-              .beta = 1,
-              .c = at(op.dk, key, b.kv_head),
-              .stride_c = op.dk.row_stride});
-  f.multiply({.transpose_a = true,
-              .m = b.keys,
-              .n = f.v_dim,
-              .k = b.rows,
-              .a = p,
-              .stride_a = f.keys,
-              .b = at(op.dout, token, b.head),
-              .stride_b = op.dout.row_stride,
-              .beta = 1,
-              .c = at(op.dv, key, b.kv_head),
-              .stride_c = op.dv.row_stride});
+  block_grads(op, b, s);
+  f.multiply.run({.m = b.rows,
+                  .n = f.qk_dim,
+                  .k = b.keys,
+                  .a = ds,
+                  .stride_a = f.keys,
+                  .b = at(f.k, key, b.kv_head),
+                  .stride_b = f.k.row_stride,
+                  .c = at(op.dq, token, b.head),
+                  .stride_c = op.dq.row_stride},
+                 s.multiply);
+  f.multiply.run({.transpose_a = true,
+                  .m = b.keys,
+                  .n = f.qk_dim,
+                  .k = b.rows,
+                  .a = ds,
+                  .stride_a = f.keys,
+                  .b = at(f.q, token, b.head),
+                  .stride_b = f.q.row_stride,
+                  .beta = 1,
+                  .c = at(op.dk, key, b.kv_head),
+                  .stride_c = op.dk.row_stride},
+                 s.multiply);
+  f.multiply.run({.transpose_a = true,
+                  .m = b.keys,
+                  .n = f.v_dim,
+                  .k = b.rows,
+                  .a = p,
+                  .stride_a = f.keys,
+                  .b = at(op.dout, token, b.head),
+                  .stride_b = op.dout.row_stride,
+                  .beta = 1,
+                  .c = at(op.dv, key, b.kv_head),
+                  .stride_c = op.dv.row_stride},
+                 s.multiply);
 }
 
 void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows, std::int64_t head,
@@ -257,12 +289,18 @@ void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_r
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 
-std::int64_t attention_scratch(const Attention& op) { return 2 * kQueries * op.keys; }
+std::int64_t attention_rows(const Attention& op) {
+  return std::min(queries_of_block(op), op.queries);
+}
+
+std::int64_t attention_scratch(const Attention& op) {
+  return op.multiply.scratch + 2 * attention_rows(op) * op.keys;
+}
 
 void attention(const Attention& op, std::int64_t unit, float* scratch) {
   for (std::int64_t h = 0; h < op.heads / op.kv_heads; ++h) {
-    for (std::int64_t first = 0; first < op.queries; first += kQueries) {
-      forward_block(op, block_of(op, unit, h, first), scratch);
+    for (std::int64_t first = 0; first < op.queries; first += queries_of_block(op)) {
+      forward_block(op, block_of(op, unit, h, first), scratch_of(op, scratch));
     }
   }
 }
@@ -273,8 +311,8 @@ void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch) 
   clear(op.dk, whole.sequence * f.keys, f.keys, whole.kv_head, f.qk_dim);
   clear(op.dv, whole.sequence * f.keys, f.keys, whole.kv_head, f.v_dim);
   for (std::int64_t h = 0; h < f.heads / f.kv_heads; ++h) {
-    for (std::int64_t first = 0; first < f.queries; first += kQueries) {
-      backward_block(op, block_of(f, unit, h, first), scratch, scratch + kQueries * f.keys);
+    for (std::int64_t first = 0; first < f.queries; first += queries_of_block(f)) {
+      backward_block(op, block_of(f, unit, h, first), scratch_of(f, scratch));
     }
   }
 }

@@ -42,7 +42,8 @@ struct Attention {
   std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
   const std::int32_t* positions = nullptr;
   const std::int32_t* key_positions = nullptr;  // (keys), ascending; null: 0, 1, …
-  MatmulFunction multiply = nullptr;
+  bool narrow = false;  // operands of its matmuls are rounded to bf16, and so is `out`
+  SmallMatmul multiply;
 };
 
 struct AttentionGrad {
@@ -65,8 +66,10 @@ struct AttentionMerge {
 };
 void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row);
 
-// The work falls into `units` that may run at once; each needs `scratch` floats of its own.
+// The work falls into `units` that may run at once; each needs `scratch` floats of its own, at a
+// multiple of 64 bytes.
 std::int64_t attention_units(const Attention& op);  // one a sequence and group of heads
+std::int64_t attention_rows(const Attention& op);   // of queries in a block
 std::int64_t attention_scratch(const Attention& op);
 void attention(const Attention& op, std::int64_t unit, float* scratch);
 void attention_grad(const AttentionGrad& op, std::int64_t unit, float* scratch);

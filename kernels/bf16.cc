@@ -23,6 +23,9 @@ void to_bf16(const float* from, std::int64_t stride, std::int64_t columns, std::
 }
 
 NARROWS_VECTORISED
+void round_to_bf16(float* x, std::int64_t count) { round_run(x, count); }
+
+NARROWS_VECTORISED
 void from_bf16(const std::uint16_t* from, float* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     const std::uint32_t bits = static_cast<std::uint32_t>(from[i]) << 16;

@@ -35,8 +35,11 @@ double natural_logarithm(double x) {
   }
   // ln m = 2 atanh((m - 1) / (m + 1)), whose argument is below 0.172.
   const double z = (mantissa - 1) / (mantissa + 1);
+  constexpr double kInverse[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
+                                 1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3,  1.0};
+  const double square = z * z;
   double sum = 0;
-  for (int n = 23; n > 0; n -= 2) sum = sum * z * z + 1.0 / n;
+  for (const double inverse : kInverse) sum = sum * square + inverse;
   return exponent * kLn2High + (exponent * kLn2Low + 2 * z * sum);
 }
 

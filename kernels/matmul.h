@@ -21,12 +21,23 @@ struct Matmul {
   float beta = 0;  // 0: what c held is not read
   float* c = nullptr;
   std::int64_t stride_c = 0;
+  // The operands in bf16 (kernels/bf16.h), where they are at hand: read instead, with their own
+  // strides.
+  const std::uint16_t* a_narrow = nullptr;
+  std::int64_t stride_a_narrow = 0;
+  const std::uint16_t* b_narrow = nullptr;
+  std::int64_t stride_b_narrow = 0;
+  bool to_bf16 = false;  // results are rounded to bf16
 };
 
 // Blocked for the cache, one thread.
 void matmul(const Matmul& op);
 
-// A backend's matmul, for kernels that are made of small ones. Called by several threads at once.
-using MatmulFunction = void (*)(const Matmul& op);
+// A backend's matmul, for kernels that are made of small ones. Called by several threads at once,
+// each with memory of its own for `scratch`.
+struct SmallMatmul {
+  void (*run)(const Matmul& op, float* scratch) = nullptr;
+  std::int64_t scratch = 0;  // floats, a multiple of 16
+};
 
 }  // namespace narrows::kernels

@@ -22,6 +22,7 @@ void norm(const Norm& op, std::int64_t first_row, std::int64_t last_row) {
     float* y = op.y + r * op.stride;
     const float scale = inverse_rms_of(x, op.columns, op.epsilon);
     for (std::int64_t c = 0; c < op.columns; ++c) y[c] = x[c] * scale * op.weight[c];
+    if (op.to_bf16) round_run(y, op.columns);
     for (std::int64_t c = op.columns; c < op.stride; ++c) y[c] = x[c];
   }
 }

@@ -20,6 +20,7 @@ struct Norm {
   std::int64_t columns = 0;
   std::int64_t stride = 0;
   float epsilon = 1e-6f;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void norm(const Norm& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -47,6 +47,7 @@ void rotate(const Rotation& op, std::int64_t first_row, std::int64_t last_row) {
     for (std::int64_t h = 0; h < op.heads; ++h) {
       float* x = op.x + r * op.stride + h * op.head_stride;
       rotate_vector(x, x, cosine, sine, half, op.back ? -1.0f : 1.0f);
+      if (op.to_bf16) round_run(x, 2 * half);
     }
   }
 }
@@ -62,6 +63,7 @@ void assemble_keys(const KeyAssembly& op, std::int64_t first_row, std::int64_t l
     float* key = op.key + r * op.heads * width;
     float* first = key + op.nope;
     rotate_vector(op.shared + r * op.shared_stride, first, cosine, sine, dim / 2, 1.0f);
+    if (op.to_bf16) round_run(first, dim);
     for (std::int64_t h = 0; h < op.heads; ++h) {
       std::memcpy(key + h * width, kv + h * (op.nope + op.value),
                   static_cast<std::size_t>(op.nope) * sizeof(float));

@@ -27,7 +27,8 @@ struct Rotation {
   std::int64_t head_stride = 0;
   const std::int32_t* positions = nullptr;  // (rows)
   const RotaryTable* table = nullptr;
-  bool back = false;  // by the negative angle
+  bool back = false;     // by the negative angle
+  bool to_bf16 = false;  // what is rotated is rounded to bf16
 };
 void rotate(const Rotation& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -43,6 +44,7 @@ struct KeyAssembly {
   std::int64_t value = 0;
   const std::int32_t* positions = nullptr;
   const RotaryTable* table = nullptr;
+  bool to_bf16 = false;  // the keys are rounded to bf16
 };
 void assemble_keys(const KeyAssembly& op, std::int64_t first_row, std::int64_t last_row);
 

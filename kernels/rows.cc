@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kernels/bf16.h"
+#include "kernels/fp8.h"
 #include "kernels/vector.h"
 
 namespace narrows::kernels {
@@ -15,14 +17,18 @@ void add_to(float* to, const float* from, std::int64_t count) {
 
 NARROWS_VECTORISED
 double square(const float* x, std::int64_t count) {
-  double lane[8] = {};
+  constexpr int kWide = 32;
+  double lane[kWide] = {};
   std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (int j = 0; j < 8; ++j) {
+  for (; i + kWide <= count; i += kWide) {
+    for (int j = 0; j < kWide; ++j) {
       lane[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
     }
   }
-  for (; i < count; ++i) lane[i % 8] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (; i < count; ++i) lane[i % kWide] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (int width = kWide / 2; width >= 8; width /= 2) {
+    for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
+  }
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 
@@ -37,6 +43,7 @@ void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row
     } else {
       const float* from = op.from + op.index[r] * op.columns;
       for (std::int64_t c = 0; c < op.columns; ++c) to[c] = op.scale * from[c];
+      if (op.to_bf16) round_run(to, op.columns);
     }
   }
 }
@@ -48,6 +55,7 @@ void sum_rows(const SumRows& op, std::int64_t first_row, std::int64_t last_row) 
     for (std::int32_t j = op.begin[r]; j < op.begin[r + 1]; ++j) {
       add_to(to, op.from + op.slots[j] * op.columns, op.columns);
     }
+    if (op.to_bf16) round_to_bf16(to, op.columns);
   }
 }
 
@@ -61,7 +69,23 @@ void scatter_rows(const ScatterRows& op, std::int64_t first_column, std::int64_t
 
 NARROWS_VECTORISED
 void add(const Add& op, std::int64_t first, std::int64_t last) {
-  for (std::int64_t i = first; i < last; ++i) op.to[i] = op.a[i] + op.b[i];
+  if (op.to_bf16) {
+    for (std::int64_t i = first; i < last; ++i) op.to[i] = nearest_bf16(op.a[i] + op.b[i]);
+  } else {
+    for (std::int64_t i = first; i < last; ++i) op.to[i] = op.a[i] + op.b[i];
+  }
+}
+
+void pack_rows(const PackRows& op, std::int64_t first_row, std::int64_t last_row) {
+  const std::int64_t at = first_row * op.columns;
+  if (op.halves == nullptr) {
+    op.back ? fp8_unpack(op.codes, op.scales, op.columns, op.wide, first_row, last_row)
+            : fp8_pack(op.wide, op.columns, op.codes, op.scales, first_row, last_row);
+  } else if (op.back) {
+    from_bf16(op.halves + at, op.wide + at, (last_row - first_row) * op.columns);
+  } else {
+    to_bf16(op.wide, op.columns, op.columns, op.halves, first_row, last_row);
+  }
 }
 
 double sum_of_squares(const float* x, std::int64_t count) {

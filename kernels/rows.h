@@ -15,6 +15,7 @@ struct PickRows {
   std::int64_t rows = 0;  // of `to`
   std::int64_t columns = 0;
   float scale = 1;
+  bool to_bf16 = false;  // what is written is rounded to bf16
 };
 void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -27,6 +28,7 @@ struct SumRows {
   std::int64_t rows = 0;  // of `to`
   std::int64_t columns = 0;
   bool accumulate = false;
+  bool to_bf16 = false;  // the sums are rounded to bf16
 };
 void sum_rows(const SumRows& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -47,8 +49,21 @@ struct Add {
   const float* b = nullptr;
   float* to = nullptr;
   std::int64_t count = 0;
+  bool to_bf16 = false;  // the sums are rounded to bf16
 };
 void add(const Add& op, std::int64_t first, std::int64_t last);
+
+// Rows of floats in a narrower form, and back: bf16, or codes and scales of fp8.
+struct PackRows {
+  float* wide = nullptr;
+  std::uint16_t* halves = nullptr;
+  std::uint8_t* codes = nullptr;  // where there are no halves
+  float* scales = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  bool back = false;
+};
+void pack_rows(const PackRows& op, std::int64_t first_row, std::int64_t last_row);
 
 // The sum of squares, in double; blocks of fixed size, so that it can be split at their borders.
 inline constexpr std::int64_t kSumBlock = 4096;

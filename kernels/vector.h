@@ -47,6 +47,21 @@ NARROWS_INLINE float exp_of(float x) {
 
 NARROWS_INLINE float sigmoid_of(float x) { return 1.0f / (1.0f + exp_of(-x)); }
 
+// To the nearest number of bf16, ties to even.
+NARROWS_INLINE float nearest_bf16(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  const std::uint32_t chosen = is_nan ? 0x7fc00000u : rounded;
+  float y;
+  std::memcpy(&y, &chosen, 4);
+  return y;
+}
+NARROWS_INLINE void round_run(float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) x[i] = nearest_bf16(x[i]);
+}
+
 // Sums in 16 lanes and then over the lanes, in this order on every machine.
 inline constexpr int kLanes = 16;
 struct Lanes {

@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/search_job.h"
+#include "report/op_table.h"
 #include "report/perfetto.h"
 #include "runtime/world.h"
 
@@ -114,9 +116,13 @@ Result<int> train_command(const TrainOptions& options, const CommonOptions& comm
     TRY(write_file(*options.trace,
                    perfetto_trace(result->timeline, fmt::format("{}, measured", plan.model.name))));
   }
+  const OpTableScope scope{std::max<std::int64_t>(1, teller.last().step + 1 - first),
+                           result->ranks};
+  if (options.trace && !common.json) console.out << op_table(result->ops, scope);
   if (common.json) {
     Json document = to_json(teller.last());
     document.set("memory_peak_bytes", result->memory_peak / byte);
+    document.set("ops", op_table_json(result->ops, scope));
     console.out << document.text() << "\n";
   }
   return result->stopped ? kInterrupted : kDone;

@@ -47,6 +47,23 @@ Json slice(const TimeSpan& span) {
   return json;
 }
 
+// Nested in the slice of its instruction.
+Json slice(const OpSpan& span, const OpLabel& label) {
+  Json arguments = Json::object();
+  if (label.layer >= 0) arguments.set("layer", std::int64_t{label.layer});
+  if (!label.block.empty()) arguments.set("block", label.block);
+  if (!label.shape.empty()) arguments.set("shape", fmt::format("{}x{}", span.rows, label.shape));
+  if (!label.format.empty()) arguments.set("format", label.format);
+  Json json = event("X", label.direction.empty() ? label.name : label.name + " " + label.direction,
+                    span.rank);
+  json.set("cat", label.kind);
+  json.set("tid", std::int64_t{0});
+  json.set("ts", microseconds(span.start));
+  json.set("dur", microseconds(span.end - span.start));
+  json.set("args", std::move(arguments));
+  return json;
+}
+
 Json counter(const MemorySample& sample) {
   Json arguments = Json::object();
   arguments.set("GiB", sample.bytes / GiB);
@@ -68,6 +85,9 @@ std::string perfetto_trace(const Timeline& timeline, const std::string& title) {
     }
   }
   for (const TimeSpan& span : timeline.spans) events.push_back(slice(span));
+  for (const OpSpan& op : timeline.ops) {
+    events.push_back(slice(op, timeline.op_labels[static_cast<std::size_t>(op.label)]));
+  }
   for (const MemorySample& sample : timeline.memory) events.push_back(counter(sample));
   std::string out = fmt::format(
       "{{\"displayTimeUnit\": \"ms\",\n\"otherData\": {{\"title\": {}}},\n\"traceEvents\": [\n",

@@ -1,5 +1,6 @@
 // A timeline as a trace that ui.perfetto.dev and chrome://tracing open: one process a pipeline
-// rank, one thread a stream, a slice a span, a counter of memory. Times in microseconds.
+// rank, one thread a stream, a slice a span, in it a slice an op, a counter of memory. Times in
+// microseconds.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

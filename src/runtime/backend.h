@@ -19,8 +19,11 @@
 
 namespace narrows {
 
-// In which format a matmul's operands are multiplied; sums and results are f32.
-enum class Multiply { F32, Bf16 };
+// In which format a matmul's operands are multiplied; sums and results are f32. Fp8Block: V3's
+// scaled E4M3 (kernels/fp8.h), weights in blocks and all else in tiles along the summed dimension.
+// Of such a product with a transposed `a`, a weight gradient's, no operand is a weight; of others,
+// `b` is.
+enum class Multiply { F32, Bf16, Fp8Block };
 
 class Backend {
  public:
@@ -50,7 +53,9 @@ class Backend {
   virtual void run(const kernels::SumRows& op) = 0;
   virtual void run(const kernels::ScatterRows& op) = 0;
   virtual void run(const kernels::Add& op) = 0;
+  virtual void run(const kernels::PackRows& op) = 0;
   virtual void run(const kernels::AdamW& op) = 0;
+  virtual void clear(float* x, std::int64_t count) = 0;
   virtual double sum_of_squares(const float* x, std::int64_t count) = 0;
 };
 

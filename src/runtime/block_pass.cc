@@ -2,6 +2,7 @@
 #include "runtime/block_pass.h"
 
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows {
 namespace {
@@ -137,6 +138,26 @@ Status run_weight_grad(const OpSite& site, int index) {
   }
 }
 
+// The rows that an op works on: of what it makes or, once that is gone, of what it reads.
+std::int64_t rows_of(const OpSite& site, int index) {
+  const Op& op = ops::op_at(site, index);
+  for (const std::vector<TensorId>* ids : {&op.outputs, &op.inputs}) {
+    if (ids->empty()) continue;
+    if (site.waiting_value(ids->front()).held()) return site.waiting_value(ids->front()).rows();
+    if (site.waiting_grad(ids->front()).held()) return site.waiting_grad(ids->front()).rows();
+  }
+  return 0;
+}
+
+using RunOp = Status (*)(const OpSite& site, int index);
+Status run_timed(const OpSite& site, Pass pass, int index, RunOp run) {
+  const std::int64_t before = rows_of(site, index);
+  OpTimer timer(site.rank.log, site.label(pass, index), before);
+  TRY(run(site, index));
+  if (before == 0) timer.set_rows(rows_of(site, index));
+  return {};
+}
+
 // The gradient of an op's results is used up once the op has run, unless W or the stream needs it.
 void drop_used_grads(const OpSite& site, int index) {
   const Op& op = ops::op_at(site, index);
@@ -154,6 +175,12 @@ void keep_only(std::vector<Storage>& tensors, const std::vector<bool>& kept) {
   }
 }
 
+void pack_all(const OpSite& site, std::vector<Storage>& tensors) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    pack(tensors[i], site.block.form[i], site.rank.backend, site.rank.pool);
+  }
+}
+
 }  // namespace
 
 Status forward(const OpSite& site) {
@@ -162,18 +189,28 @@ Status forward(const OpSite& site) {
   site.run.grad.resize(tensors);
   // Its first norm joins nothing: the stream passes by.
   if (site.block.kind == BlockKind::MtpEntry) ops::add_residual(site);
-  for (int i = 0; i < std::ssize(site.block.graph.forward); ++i) TRY(run_forward(site, i));
+  for (int i = 0; i < std::ssize(site.block.graph.forward); ++i) {
+    TRY(run_timed(site, Pass::Forward, i, run_forward));
+  }
   return {};
 }
 
 void drop_after_forward(const OpSite& site) {
   keep_only(site.run.value, site.block.kept_by_forward);
+  pack_all(site, site.run.value);
+}
+
+void pack_for_weight_grad(const OpSite& site) {
+  pack_all(site, site.run.value);
+  pack_all(site, site.run.grad);
 }
 
 Status recompute(const OpSite& site) {
   if (site.run.remade) return {};
   site.run.remade = true;
-  for (const Op& op : site.block.graph.recompute) TRY(run_forward(site, op.forward));
+  for (const Op& op : site.block.graph.recompute) {
+    TRY(run_timed(site, Pass::Remake, op.forward, run_forward));
+  }
   return {};
 }
 
@@ -181,7 +218,7 @@ Status input_grad(const OpSite& site) {
   TRY(recompute(site));
   for (const Op& op : site.block.graph.input_grad) {
     if (op.forward < 0) continue;
-    TRY(run_input_grad(site, op.forward));
+    TRY(run_timed(site, Pass::InputGrad, op.forward, run_input_grad));
     drop_used_grads(site, op.forward);
   }
   keep_only(site.run.value, site.block.kept_by_input_grad);
@@ -190,7 +227,7 @@ Status input_grad(const OpSite& site) {
 
 Status weight_grad(const OpSite& site) {
   for (const Op& op : site.block.graph.weight_grad) {
-    if (op.forward >= 0) TRY(run_weight_grad(site, op.forward));
+    if (op.forward >= 0) TRY(run_timed(site, Pass::WeightGrad, op.forward, run_weight_grad));
   }
   site.run = BlockRun();
   return {};

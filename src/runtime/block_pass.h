@@ -18,10 +18,14 @@ Status recompute(const OpSite& site);
 // and run.grad[input]. Not so the head, where gradients begin, and the embedding, where they end.
 Status input_grad(const OpSite& site);
 
+// What waits for a weight gradient that does not follow at once, into its narrower form.
+void pack_for_weight_grad(const OpSite& site);
+
 // Adds to the weights' gradients and drops what is left.
 Status weight_grad(const OpSite& site);
 
-// Drops what forward made and nothing later needs; its output too, if the caller has taken it.
+// Drops what forward made and nothing later needs, its output too, if the caller has taken it;
+// what is left waits in its narrower form.
 void drop_after_forward(const OpSite& site);
 
 }  // namespace narrows

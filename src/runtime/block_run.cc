@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/block_run.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
+
+#include "runtime/packing.h"
 
 namespace narrows {
 namespace {
@@ -65,7 +70,107 @@ void keep_next_embedding(Block& block) {
   }
 }
 
+// The graph's tensors as the runtime stores them: quantisation is the matmuls' own business.
+Recipe stored_recipe(const RankContext& rank) {
+  return rank.format == Multiply::F32 ? Recipe::F32 : Recipe::Bf16;
+}
+
+bool holds(const std::vector<TensorId>& ids, TensorId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+// What V3 caches in fp8 (deepseek2024 §3.3.3): the input of linears that multiply in fp8 and of
+// nothing else's gradient, and the input of SwiGLU.
+bool waits_in_fp8(const Graph& graph, TensorId id) {
+  bool any = false;
+  for (const Op& op : graph.forward) {
+    const bool quantises = op.kind == OpKind::Matmul && !is_plain(op);
+    if (op.kind == OpKind::ActivationFn && holds(op.inputs, id)) return true;
+    if (holds(op.input_grad_needs, id)) return false;
+    if (!holds(op.weight_grad_needs, id)) continue;
+    if (!quantises) return false;
+    any = true;
+  }
+  return any;
+}
+
+void find_forms(Block& block, const RankContext& rank) {
+  const bool caches = rank.format == Multiply::Fp8Block && rank.plan.software.quantised_activations;
+  for (TensorId id = 0; id < std::ssize(block.graph.tensors); ++id) {
+    const bool is_float = block.graph.tensors[at(id)].dtype == Dtype::F32;
+    block.form.push_back(is_float                                  ? Form::F32
+                         : caches && waits_in_fp8(block.graph, id) ? Form::Fp8
+                                                                   : Form::Bf16);
+  }
+}
+
+const char* name_of(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::Attention:
+      return "attention";
+    case BlockKind::DenseFfn:
+      return "ffn";
+    case BlockKind::Moe:
+      return "moe";
+    case BlockKind::Embedding:
+      return "embedding";
+    case BlockKind::Head:
+      return "head";
+    case BlockKind::MtpEntry:
+      return "mtp";
+  }
+  return "";
+}
+
+std::string shape_of(const Op& op) {
+  if (op.kind == OpKind::Matmul) return fmt::format("{}x{}", op.matmul.n, op.matmul.k);
+  if (op.kind != OpKind::Attention) return "";
+  const AttentionShape& s = op.attention;
+  return fmt::format("{}/{} heads of {}+{}, {} keys", s.heads, s.kv_heads, s.qk_dim, s.v_dim,
+                     s.keys);
+}
+
+// What the log calls the op in one pass; `derived` are the pass's ops.
+OpLabel label_for(const Block& block, const std::vector<Op>& derived, std::size_t forward,
+                  const char* direction, const RankContext& rank) {
+  const Op& op = block.graph.forward[forward];
+  const bool narrow = op.kind == OpKind::Matmul && op.name != "router";
+  const Recipe recipe = is_plain(op) ? stored_recipe(rank) : rank.strategy().precision;
+  OpLabel label{.block = name_of(block.kind),
+                .layer = block.layer,
+                .name = op.name,
+                .kind = to_string(op.kind),
+                .direction = direction,
+                .shape = shape_of(op),
+                .format = narrow ? to_string(recipe) : "f32"};
+  if (op.outputs.empty()) return label;
+  const double rows = block.graph.tensors[at(op.outputs.front())].rows.expected;
+  for (const Op& run : derived) {
+    const bool is_it =
+        &derived == &block.graph.forward ? &run == &op : run.forward == static_cast<int>(forward);
+    if (is_it && rows > 0) label.flops_a_row += executed_flops(run) / flop / rows;
+  }
+  return label;
+}
+
+void add_labels(Block& block, const RankContext& rank) {
+  if (rank.log == nullptr) return;
+  const Graph& g = block.graph;
+  const std::pair<const std::vector<Op>*, const char*> passes[] = {
+      {&g.forward, "F"}, {&g.recompute, "R"}, {&g.input_grad, "I"}, {&g.weight_grad, "W"}};
+  for (const auto& [ops, direction] : passes) {
+    for (std::size_t i = 0; i < g.forward.size(); ++i) {
+      const int label = rank.log->add(label_for(block, *ops, i, direction, rank));
+      if (ops == &g.forward && i == 0) block.first_label = label;
+    }
+  }
+}
+
 }  // namespace
+
+bool is_plain(const Op& op) {
+  return op.name == "router" || op.name == "head" || op.name == "shared gate";
+}
 
 Block make_block(BlockKind kind, int layer, Recompute recompute, const RankContext& rank) {
   // What the runtime's own kernels fuse.
@@ -76,7 +181,7 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
   block.layer = layer;
   block.graph = build_block({.kind = kind,
                              .sharding = sharding_of(rank.plan),
-                             .recipe = Recipe::F32,
+                             .recipe = stored_recipe(rank),
                              .fusions = fusions,
                              .window = layer >= 0 && has_window(rank.model(), layer)},
                             rank.model());
@@ -89,6 +194,7 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
   block.grad_kept.assign(tensors, false);
   find_aliases(block, rank.strategy());
   find_lifetimes(block);
+  find_forms(block, rank);
   if (kind == BlockKind::MtpEntry && recompute != Recompute::Full) keep_next_embedding(block);
   for (Weight& w : weights_of(kind, layer, rank.model(), weight_shard(rank))) {
     block.weights.push_back({std::move(w)});
@@ -99,12 +205,29 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
     block.weight_of_op.push_back(
         found == block.weights.end() ? -1 : static_cast<int>(found - block.weights.begin()));
   }
+  add_labels(block, rank);
   return block;
 }
 
-Storage& OpSite::value(TensorId id) const { return run.value[at(resolve(block.value_alias, id))]; }
+Storage& OpSite::waiting_value(TensorId id) const {
+  return run.value[at(resolve(block.value_alias, id))];
+}
 
-Storage& OpSite::grad(TensorId id) const { return run.grad[at(resolve(block.grad_alias, id))]; }
+Storage& OpSite::waiting_grad(TensorId id) const {
+  return run.grad[at(resolve(block.grad_alias, id))];
+}
+
+Storage& OpSite::value(TensorId id) const {
+  Storage& storage = waiting_value(id);
+  unpack(storage, rank.backend, rank.pool);
+  return storage;
+}
+
+Storage& OpSite::grad(TensorId id) const {
+  Storage& storage = waiting_grad(id);
+  unpack(storage, rank.backend, rank.pool);
+  return storage;
+}
 
 std::int64_t OpSite::columns(TensorId id) const {
   return static_cast<std::int64_t>(block.graph.tensors[at(id)].columns);
@@ -129,6 +252,11 @@ const BoundWeight& OpSite::weight(int forward_op) const {
   const int index = block.weight_of_op[static_cast<std::size_t>(forward_op)];
   ASSERT(index >= 0);
   return block.weights[static_cast<std::size_t>(index)];
+}
+
+int OpSite::label(Pass pass, int forward_op) const {
+  return block.first_label + static_cast<int>(pass) * static_cast<int>(block.graph.forward.size()) +
+         forward_op;
 }
 
 int OpSite::producer(TensorId id) const {

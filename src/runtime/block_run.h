@@ -31,10 +31,18 @@ struct Block {
   std::vector<bool> kept_by_forward;     // what outlives F
   std::vector<bool> kept_by_input_grad;  // what outlives I
   std::vector<bool> grad_kept;           // output gradients that W reads
+  std::vector<Form> form;                // in which a tensor, and its gradient, waits
+  int first_label = 0;                   // in the rank's log: of F, then R, I and W of every op
 };
 
 // The graph of the block with what is derived from it; the weights have no memory yet.
 Block make_block(BlockKind kind, int layer, Recompute recompute, const RankContext& rank);
+
+// The passes over a block: forward, forward again before the input gradient, and the gradients.
+enum class Pass { Forward, Remake, InputGrad, WeightGrad };
+
+// Linears that no recipe quantises: the router, the head.
+bool is_plain(const Op& op);
 
 // What one micro-batch holds in one block.
 struct BlockRun {
@@ -56,8 +64,14 @@ struct OpSite {
   const Block* block_before = nullptr;
   BlockRun* run_before = nullptr;
 
+  // As floats; what waits in a narrower form is unpacked.
   Storage& value(TensorId id) const;
   Storage& grad(TensorId id) const;
+  // In whichever form it waits.
+  Storage& waiting_value(TensorId id) const;
+  Storage& waiting_grad(TensorId id) const;
+  // Whether activations are rounded to bf16 when they are made.
+  bool rounds() const { return rank.format != Multiply::F32; }
   // Memory for a value, of `rows` rows; again the same if it is there.
   Storage& make_value(TensorId id, std::int64_t rows) const;
   // The gradient of a tensor to add to: `fresh` if this is its first part, which then overwrites.
@@ -69,6 +83,8 @@ struct OpSite {
   Target grad_target(TensorId id, std::int64_t rows) const;
   std::int64_t columns(TensorId id) const;
   const BoundWeight& weight(int forward_op) const;
+  // In the rank's log.
+  int label(Pass pass, int forward_op) const;
   // The forward op that makes the tensor, -1 for an input.
   int producer(TensorId id) const;
 };

@@ -176,6 +176,7 @@ Status Buckets::acquire_values(Block& block) {
   for (const int index : used_by(block)) {
     Bucket& bucket = buckets_[at(index)];
     if (bucket.value_uses++ > 0) continue;
+    const OpTimer timer(rank_.log, StepWork::GatherWeights);
     bucket.whole_value = rank_.pool.matrix(1, bucket.count);
     const Buffer whole(bucket.whole_value.data(), bucket.count, Element::F32);
     if (Communicator* shard = shard_of(bucket)) {
@@ -216,6 +217,7 @@ Status Buckets::release_gradients(Block& block) {
 
 // The whole gradient's sum over the shares' ranks, added to this rank's share.
 Status Buckets::scatter(Bucket& bucket) {
+  const OpTimer timer(rank_.log, StepWork::ScatterGradients);
   Storage part = rank_.pool.matrix(1, bucket.last - bucket.first);
   const Buffer whole(bucket.whole_gradient.data(), bucket.count, Element::F32);
   const Buffer mine(part.data(), part.count(), Element::F32);
@@ -239,6 +241,7 @@ float* Buckets::value_share(Bucket& bucket) const {
 }
 
 Status Buckets::reduce() {
+  const OpTimer timer(rank_.log, StepWork::ReduceGradients);
   // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).
   std::vector<Bucket*> order;
   for (Bucket& bucket : buckets_) order.push_back(&bucket);
@@ -259,6 +262,7 @@ Status Buckets::reduce() {
 Status Buckets::gather() {
   const int zero = rank_.strategy().zero;
   if (zero == 0 || zero == 3) return {};
+  const OpTimer timer(rank_.log, StepWork::SendWeights);
   for (Bucket& bucket : buckets_) {
     Communicator* shard = shard_of(bucket);
     if (shard == nullptr) continue;
@@ -269,7 +273,10 @@ Status Buckets::gather() {
 }
 
 void Buckets::clear_gradients() {
-  for (Bucket& bucket : buckets_) std::fill(bucket.gradient.begin(), bucket.gradient.end(), 0.0f);
+  const OpTimer timer(rank_.log, StepWork::ClearGradients);
+  for (Bucket& bucket : buckets_) {
+    rank_.backend.clear(bucket.gradient.data(), std::ssize(bucket.gradient));
+  }
 }
 
 bool Buckets::leads(const Bucket& bucket) const {

@@ -113,7 +113,8 @@ Storage ChunkPass::leaving(ChunkRun& run) {
     const Storage& carried = last.value(graph.input);
     const Storage& output = last.value(graph.output);
     out = rank_.pool.matrix(output.rows(), output.columns());
-    rank_.backend.run(kernels::Add{carried.data(), output.data(), out.data(), out.count()});
+    rank_.backend.run(
+        kernels::Add{carried.data(), output.data(), out.data(), out.count(), last.rounds()});
   }
   return out;
 }
@@ -153,7 +154,10 @@ Status ChunkPass::weight_grad_of(ChunkRun& run, std::size_t i, Buckets& buckets)
 }
 
 Result<Storage> ChunkPass::input_grad(ChunkRun& run, Storage gradient, Buckets& buckets) {
-  for (std::size_t i = blocks_.size(); i-- > 0;) TRY(input_grad_of(run, i, gradient, buckets));
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    TRY(input_grad_of(run, i, gradient, buckets));
+    pack_for_weight_grad(site(run, i));
+  }
   return gradient;
 }
 

@@ -12,12 +12,14 @@ void be_single_threaded();
 
 void multiply_f32(const kernels::Matmul& op);
 
-// The same of bf16 operands; sums and result are f32. (`a` and `b` of `shape` are not used.)
-struct Bf16Matmul {
-  kernels::Matmul shape;
-  const std::uint16_t* a = nullptr;
-  const std::uint16_t* b = nullptr;
-};
-void multiply_bf16(const Bf16Matmul& op);
+// The same of bf16 operands, both narrow; sums and result are f32.
+void multiply_bf16(const kernels::Matmul& op);
+
+// For kernels that are made of small matmuls.
+kernels::SmallMatmul small_f32();
+kernels::SmallMatmul small_narrow();  // of operands that are bf16 already
+// Operands rounded to bf16 on the way: on tiles where the processor has them. Without, an operand
+// has at most `elements` elements.
+kernels::SmallMatmul small_bf16(std::int64_t elements);
 
 }  // namespace narrows

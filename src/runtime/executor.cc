@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/executor.h"
 
-#include <chrono>
 #include <utility>
 
 #include "runtime/context.h"
@@ -17,11 +16,6 @@ constexpr int kTags = 65536;
 int tag_of(bool forward, int chunks, int chunk, int micro_batch) {
   const int lane = 2 * chunk + (forward ? 0 : 1);
   return micro_batch % (kTags / (2 * chunks)) * 2 * chunks + lane;
-}
-
-Tick now() {
-  const auto time = std::chrono::steady_clock::now().time_since_epoch();
-  return Tick{std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()};
 }
 
 }  // namespace
@@ -72,6 +66,7 @@ Result<Storage> Executor::take(Way way, int chunk, int micro_batch) {
   Storage data = rank_->pool.matrix(static_cast<std::int64_t>(tokens_outside(sharding)),
                                     rank_->model().hidden);
   const int tag = tag_of(forward, schedule_.chunks_per_rank, chunk, micro_batch);
+  const OpTimer timer(rank_->log, StepWork::Receive);
   TRY(rank_->groups.world->receive(Buffer(data.data(), data.count(), Element::F32),
                                    rank_->grid.rank_of(at), tag));
   return data;
@@ -100,6 +95,7 @@ Status Executor::give(Way way, int chunk, int micro_batch, Storage data) {
 }
 
 Result<MicroBatch> Executor::load(int chunk, int micro_batch) const {
+  const OpTimer timer(rank_->log, StepWork::ReadTokens);
   const Strategy& s = rank_->strategy();
   const std::int64_t sequence = rank_->plan.training.sequence;
   const std::vector<std::int32_t> positions = context_positions(sequence, s.cp, rank_->at.cp);
@@ -179,16 +175,21 @@ Status Executor::finish_sends() {
   return {};
 }
 
+void Executor::record(Timeline* timeline) {
+  timeline_ = timeline;
+  if (rank_->log != nullptr) rank_->log->record(timeline, rank_->rank);
+}
+
 Result<StepLoss> Executor::run(std::int64_t step, const ReadTokens& read) {
   step_ = step;
   read_ = &read;
   loss_ = {};
   for (const Instruction& instruction :
        schedule_.programs[static_cast<std::size_t>(rank_->at.pp)]) {
-    const Tick start = now();
+    const Tick start = clock_now();
     TRY(execute(instruction));
     if (timeline_ == nullptr) continue;
-    const Tick end = now();
+    const Tick end = clock_now();
     timeline_->spans.push_back({rank_->rank, 0, to_text(instruction), start, end});
     timeline_->memory.push_back({rank_->rank, end, rank_->pool.out()});
   }

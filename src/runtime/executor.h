@@ -37,9 +37,9 @@ class Executor {
 
   Buckets& buckets() { return *buckets_; }
 
-  // From now on the time of every instruction is added to `timeline`, which outlives the executor;
-  // null ends it.
-  void record(Timeline* timeline) { timeline_ = timeline; }
+  // From now on the time of every instruction, and of every op if the context has a log, is added
+  // to `timeline`, which outlives the executor; null ends it.
+  void record(Timeline* timeline);
 
  private:
   explicit Executor(RankContext& rank) : rank_(&rank) {}

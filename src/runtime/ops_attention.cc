@@ -87,7 +87,8 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .qk_dim = s.qk_dim,
           .v_dim = s.v_dim,
           .window = s.window,
-          .positions = site.batch.positions.data()};
+          .positions = site.batch.positions.data(),
+          .narrow = site.rounds()};
 }
 
 std::int64_t queries_of(const Op& op) {
@@ -124,7 +125,8 @@ kernels::KeyAssembly assembly_of(const OpSite& site) {
           .nope = a.qk_nope,
           .value = a.v_dim,
           .positions = site.batch.positions.data(),
-          .table = &site.rank.rotary};
+          .table = &site.rank.rotary,
+          .to_bf16 = site.rounds()};
 }
 TensorId latent_of(const OpSite& site, const Op& op) {
   return op_at(site, site.producer(op.inputs[1])).inputs.front();
@@ -138,7 +140,8 @@ void rotate(const OpSite& site, float* x, bool back) {
   kernels::Rotation op{.rows = std::ssize(site.batch.positions),
                        .positions = site.batch.positions.data(),
                        .table = &site.rank.rotary,
-                       .back = back};
+                       .back = back,
+                       .to_bf16 = site.rounds() && !back};
   op.heads = is_mla(site) ? heads : heads + kv_heads;
   op.head_stride = a.qk_dim();
   op.stride = is_mla(site) ? heads * a.qk_dim() : (heads + 2 * kv_heads) * a.head_dim;

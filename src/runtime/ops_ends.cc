@@ -58,7 +58,8 @@ void embedding(const OpSite& site, int index) {
                                           .index = rows.data(),
                                           .to = out.data(),
                                           .rows = out.rows(),
-                                          .columns = out.columns()});
+                                          .columns = out.columns(),
+                                          .to_bf16 = site.rounds()});
 }
 
 void embedding_weight_grad(const OpSite& site, int index) {

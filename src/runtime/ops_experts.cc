@@ -13,7 +13,8 @@ kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
   return {.x = x.data(),
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
-          .columns = x.columns() / 2};
+          .columns = x.columns() / 2,
+          .to_bf16 = site.rounds()};
 }
 
 // The tensor in which the router left its choice.
@@ -166,7 +167,7 @@ void add_outputs(const OpSite& site, int index) {
   const Storage& a = site.value(op.inputs[0]);
   const Storage& b = site.value(op.inputs[1]);
   Storage& sum = site.make_value(op.outputs.front(), a.rows());
-  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count()});
+  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count(), site.rounds()});
 }
 
 }  // namespace narrows::ops

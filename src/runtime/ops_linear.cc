@@ -2,6 +2,7 @@
 // it only the first k columns are multiplied.
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
@@ -25,9 +26,26 @@ std::vector<Group> groups_of(const OpSite& site, const Op& op, std::int64_t rows
   return groups;
 }
 
-// The head multiplies in the activations' format, and so does the router, whatever the recipe.
+// The router multiplies in f32 whatever the recipe, and the head in bf16 at the least.
 Multiply format_of(const OpSite& site, const Op& op) {
-  return op.name == "router" ? Multiply::F32 : site.rank.format;
+  if (op.name == "router") return Multiply::F32;
+  const bool widens = is_plain(op) && site.rank.format == Multiply::Fp8Block;
+  return widens ? Multiply::Bf16 : site.rank.format;
+}
+
+// What has waited in bf16 is multiplied as it lies there; else floats.
+struct Operand {
+  const float* wide = nullptr;
+  const std::uint16_t* narrow = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+};
+Operand operand(const OpSite& site, Storage& storage, Multiply format) {
+  const std::uint16_t* const narrow = bf16_of(storage);
+  const bool as_it_is = narrow != nullptr && format == Multiply::Bf16;
+  if (!as_it_is) unpack(storage, site.rank.backend, site.rank.pool);
+  return {as_it_is ? nullptr : storage.data(), as_it_is ? narrow : nullptr, storage.rows(),
+          storage.columns()};
 }
 
 }  // namespace
@@ -46,7 +64,8 @@ void linear(const OpSite& site, int index) {
                                           .b = site.weight(index).value + g.weight_offset,
                                           .stride_b = op.matmul.k,
                                           .c = y.data() + g.first * y.columns(),
-                                          .stride_c = y.columns()},
+                                          .stride_c = y.columns(),
+                                          .to_bf16 = site.rounds() && !is_plain(op)},
                           format_of(site, op));
   }
 }
@@ -73,21 +92,29 @@ void linear_input_grad(const OpSite& site, int index) {
 
 void linear_weight_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const Storage& dy = site.grad(op.outputs.front());
-  const Storage& x = site.value(op.inputs.front());
-  for (const Group& g : groups_of(site, op, dy.rows())) {
-    site.rank.backend.run(kernels::Matmul{.transpose_a = true,
-                                          .m = op.matmul.n,
-                                          .n = op.matmul.k,
-                                          .k = g.rows,
-                                          .a = dy.data() + g.first * dy.columns(),
-                                          .stride_a = dy.columns(),
-                                          .b = x.data() + g.first * x.columns(),
-                                          .stride_b = x.columns(),
-                                          .beta = 1,
-                                          .c = site.weight(index).gradient + g.weight_offset,
-                                          .stride_c = op.matmul.k},
-                          format_of(site, op));
+  const Multiply format = format_of(site, op);
+  const Operand dy = operand(site, site.waiting_grad(op.outputs.front()), format);
+  const Operand x = operand(site, site.waiting_value(op.inputs.front()), format);
+  for (const Group& g : groups_of(site, op, dy.rows)) {
+    const std::int64_t first_dy = g.first * dy.columns;
+    const std::int64_t first_x = g.first * x.columns;
+    site.rank.backend.run(
+        kernels::Matmul{.transpose_a = true,
+                        .m = op.matmul.n,
+                        .n = op.matmul.k,
+                        .k = g.rows,
+                        .a = dy.wide == nullptr ? nullptr : dy.wide + first_dy,
+                        .stride_a = dy.columns,
+                        .b = x.wide == nullptr ? nullptr : x.wide + first_x,
+                        .stride_b = x.columns,
+                        .beta = 1,
+                        .c = site.weight(index).gradient + g.weight_offset,
+                        .stride_c = op.matmul.k,
+                        .a_narrow = dy.narrow == nullptr ? nullptr : dy.narrow + first_dy,
+                        .stride_a_narrow = dy.columns,
+                        .b_narrow = x.narrow == nullptr ? nullptr : x.narrow + first_x,
+                        .stride_b_narrow = x.columns},
+        format);
   }
 }
 

@@ -29,7 +29,8 @@ kernels::Norm norm_of(const OpSite& site, int index) {
           .rows = next.rows(),
           .columns = next.columns(),
           .stride = next.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon)};
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ kernels::Norm forward_of(const OpSite& site, int index) {
           .rows = x.rows(),
           .columns = normalised(site, op),
           .stride = x.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon)};
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
 }
 
 }  // namespace
@@ -76,7 +77,8 @@ void add_residual(const OpSite& site) {
     return;
   }
   stream = site.rank.pool.matrix(output.rows(), output.columns());
-  site.rank.backend.run(kernels::Add{carried.data(), output.data(), stream.data(), stream.count()});
+  site.rank.backend.run(
+      kernels::Add{carried.data(), output.data(), stream.data(), stream.count(), site.rounds()});
 }
 
 }  // namespace narrows::ops

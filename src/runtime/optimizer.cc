@@ -25,6 +25,7 @@ double learning_rate(const OptimizerOptions& options, std::int64_t step) {
 }
 
 Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
+  const OpTimer timer(rank.log, StepWork::GradientNorm);
   double sum = 0;
   for (Bucket& bucket : buckets.all()) {
     const std::int64_t share = bucket.last - bucket.first;
@@ -40,6 +41,7 @@ Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
 
 void update(Buckets& buckets, RankContext& rank, const OptimizerOptions& options, std::int64_t step,
             double norm) {
+  const OpTimer timer(rank.log, StepWork::Update);
   kernels::AdamW op{.learning_rate = learning_rate(options, step),
                     .beta1 = options.beta1,
                     .beta2 = options.beta2,

@@ -2,6 +2,14 @@
 #include "runtime/rank_context.h"
 
 namespace narrows {
+namespace {
+
+Multiply format_of(Recipe recipe) {
+  if (recipe == Recipe::F32) return Multiply::F32;
+  return recipe == Recipe::Fp8Block ? Multiply::Fp8Block : Multiply::Bf16;
+}
+
+}  // namespace
 
 Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, StoragePool& pool,
                                       Communicator* world) {
@@ -21,7 +29,7 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
       .pool = pool,
       .groups = TRY(make_groups(plan, world)),
       .rotary = kernels::rotary_table(plan.training.sequence, rotated, numerics.rope_theta),
-      .format = plan.strategy.precision == Recipe::F32 ? Multiply::F32 : Multiply::Bf16};
+      .format = format_of(plan.strategy.precision)};
 }
 
 WeightShard weight_shard(const RankContext& rank) {

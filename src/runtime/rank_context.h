@@ -9,6 +9,7 @@
 #include "runtime/backend.h"
 #include "runtime/balance.h"
 #include "runtime/groups.h"
+#include "runtime/op_log.h"
 #include "runtime/storage.h"
 #include "runtime/weights.h"
 
@@ -35,6 +36,7 @@ struct RankContext {
   Multiply format = Multiply::F32;
   LossWeights loss_weights = {};
   Balance balance = {};
+  OpLog* log = nullptr;  // borrows; null: times are not taken
 
   const ModelSpec& model() const { return plan.model; }
   const Strategy& strategy() const { return plan.strategy; }

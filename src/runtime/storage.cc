@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "kernels/fp8.h"
 
 namespace narrows {
 namespace {
@@ -16,6 +17,20 @@ std::int64_t capacity_for(std::int64_t count) {
   std::int64_t step = 16;
   while (step * 16 <= count) step *= 2;
   return std::max<std::int64_t>(16, (count + step - 1) / step * step);
+}
+
+// Floats that hold the matrix.
+std::int64_t floats_for(std::int64_t rows, std::int64_t columns, Form form) {
+  const std::int64_t count = rows * columns;
+  switch (form) {
+    case Form::F32:
+      return count;
+    case Form::Bf16:
+      return (count + 1) / 2;
+    case Form::Fp8:
+      return (count + 3) / 4 + rows * kernels::fp8_tiles(columns);
+  }
+  return count;
 }
 
 }  // namespace
@@ -28,6 +43,7 @@ Storage& Storage::operator=(Storage&& other) noexcept {
   rows_ = std::exchange(other.rows_, 0);
   columns_ = std::exchange(other.columns_, 0);
   capacity_ = std::exchange(other.capacity_, 0);
+  form_ = std::exchange(other.form_, Form::F32);
   return *this;
 }
 
@@ -36,16 +52,30 @@ void Storage::release() {
   pool_ = nullptr;
   data_ = nullptr;
   rows_ = columns_ = capacity_ = 0;
+  form_ = Form::F32;
 }
+
+float* Storage::data() {
+  ASSERT(form_ == Form::F32);
+  return data_;
+}
+
+const float* Storage::data() const {
+  ASSERT(form_ == Form::F32);
+  return data_;
+}
+
+std::int64_t fp8_scales_at(const Storage& packed) { return (packed.count() + 3) / 4 * 4; }
 
 void StoragePool::Free::operator()(float* data) const { std::free(data); }
 
-Storage StoragePool::matrix(std::int64_t rows, std::int64_t columns) {
+Storage StoragePool::matrix(std::int64_t rows, std::int64_t columns, Form form) {
   Storage s;
   s.pool_ = this;
   s.rows_ = rows;
   s.columns_ = columns;
-  s.capacity_ = capacity_for(rows * columns);
+  s.form_ = form;
+  s.capacity_ = capacity_for(floats_for(rows, columns, form));
   std::vector<float*>& idle = idle_[s.capacity_];
   if (idle.empty()) {
     void* fresh = std::aligned_alloc(64, static_cast<std::size_t>(s.capacity_) * sizeof(float));

@@ -17,6 +17,10 @@ namespace narrows {
 
 class StoragePool;
 
+// How a matrix lies in memory: as floats, which is how ops see it, or narrower while it waits for
+// one: bf16 (kernels/bf16.h), or E4M3 codes and a scale for every 128 of a row (kernels/fp8.h).
+enum class Form { F32, Bf16, Fp8 };
+
 // A matrix of floats, row-major; empty when default-constructed or released. Moves only.
 class Storage {
  public:
@@ -25,8 +29,13 @@ class Storage {
   Storage& operator=(Storage&& other) noexcept;
   ~Storage() { release(); }
 
-  float* data() { return data_; }
-  const float* data() const { return data_; }
+  // The floats; only in that form.
+  float* data();
+  const float* data() const;
+  Form form() const { return form_; }
+  // What it holds in whichever form: bf16, or codes followed by scales at a multiple of 4 bytes.
+  void* memory() { return data_; }
+  const void* memory() const { return data_; }
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   std::int64_t count() const { return rows_ * columns_; }
@@ -41,7 +50,11 @@ class Storage {
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
   std::int64_t capacity_ = 0;
+  Form form_ = Form::F32;
 };
+
+// Where the scales of a matrix in fp8 begin, in bytes.
+std::int64_t fp8_scales_at(const Storage& packed);
 
 class StoragePool {
  public:
@@ -50,7 +63,7 @@ class StoragePool {
   StoragePool& operator=(const StoragePool&) = delete;
 
   // Not initialised.
-  Storage matrix(std::int64_t rows, std::int64_t columns);
+  Storage matrix(std::int64_t rows, std::int64_t columns, Form form = Form::F32);
   Storage zeros(std::int64_t rows, std::int64_t columns);
 
   Bytes out() const { return static_cast<double>(out_) * byte; }

@@ -31,9 +31,10 @@ Status check_supported(const Plan& plan) {
     return unsupported(fmt::format("{}: the runtime does not train {} yet", plan.model.name, part));
   }
   const Strategy& s = plan.strategy;
-  if (s.precision != Recipe::F32 && s.precision != Recipe::Bf16) {
+  if (s.precision != Recipe::F32 && s.precision != Recipe::Bf16 &&
+      s.precision != Recipe::Fp8Block) {
     return unsupported(
-        fmt::format("precision={}: expected f32 or bf16, the recipes that the "
+        fmt::format("precision={}: expected f32, bf16 or fp8-block, the recipes that the "
                     "runtime multiplies in",
                     to_string(s.precision)));
   }

@@ -35,6 +35,7 @@ Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, Backend& backen
   std::unique_ptr<Trainer> trainer(new Trainer());
   trainer->rank_ =
       std::make_unique<RankContext>(TRY(make_rank_context(plan, backend, trainer->pool_, world)));
+  trainer->rank_->log = &trainer->log_;
   trainer->rank_->loss_weights = weights;
   trainer->executor_ = std::make_unique<Executor>(TRY(Executor::make(*trainer->rank_)));
   return trainer;

@@ -41,11 +41,13 @@ class Trainer {
   Buckets& buckets() { return executor_->buckets(); }
   RankContext& rank() { return *rank_; }
   const StoragePool& pool() const { return pool_; }
+  const OpLog& log() const { return log_; }
 
  private:
   Trainer() = default;
 
   StoragePool pool_;  // first: what follows gives its memory back to it
+  OpLog log_;
   std::unique_ptr<RankContext> rank_;
   std::unique_ptr<Executor> executor_;
 };

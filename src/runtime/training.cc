@@ -135,15 +135,29 @@ class Job {
     std::vector<double> fullest = {bytes_of(trainer) / byte};
     TRY(world.all_reduce(fullest, Reduction::Max));
     const std::lock_guard lock(mutex_);
-    Timeline& all = result_.timeline;
-    all.spans.insert(all.spans.end(), timeline.spans.begin(), timeline.spans.end());
-    all.memory.insert(all.memory.end(), timeline.memory.begin(), timeline.memory.end());
+    append(timeline);
+    ++result_.ranks;
+    for (const OpTotal& total : trainer.log().totals()) add_to(result_.ops, total);
     result_.memory_peak = fullest.front() * byte;
     result_.stopped = options_.stop != nullptr && options_.stop->load();
     return {};
   }
+  void append(const Timeline& timeline) {
+    Timeline& all = result_.timeline;
+    all.spans.insert(all.spans.end(), timeline.spans.begin(), timeline.spans.end());
+    all.memory.insert(all.memory.end(), timeline.memory.begin(), timeline.memory.end());
+    const int labels = static_cast<int>(all.op_labels.size());
+    all.op_labels.insert(all.op_labels.end(), timeline.op_labels.begin(), timeline.op_labels.end());
+    for (OpSpan span : timeline.ops) {
+      span.label += labels;
+      all.ops.push_back(span);
+    }
+  }
   void sort_timeline() {
     Timeline& all = result_.timeline;
+    sort_by_time(result_.ops);
+    std::stable_sort(all.ops.begin(), all.ops.end(),
+                     [](const OpSpan& a, const OpSpan& b) { return a.rank < b.rank; });
     std::stable_sort(all.spans.begin(), all.spans.end(),
                      [](const TimeSpan& a, const TimeSpan& b) { return a.rank < b.rank; });
     std::stable_sort(all.memory.begin(), all.memory.end(),
@@ -158,14 +172,19 @@ class Job {
   TrainingResult result_;
 };
 
-// Times count from the first instruction.
+// Times count from the first that was recorded.
 void begin_at_zero(Timeline& timeline) {
   if (timeline.spans.empty()) return;
   Tick first = timeline.spans.front().start;
   for (const TimeSpan& span : timeline.spans) first = std::min(first, span.start);
+  for (const OpSpan& op : timeline.ops) first = std::min(first, op.start);
   for (TimeSpan& span : timeline.spans) {
     span.start -= first;
     span.end -= first;
+  }
+  for (OpSpan& op : timeline.ops) {
+    op.start -= first;
+    op.end -= first;
   }
   for (MemorySample& sample : timeline.memory) sample.at -= first;
 }

@@ -11,6 +11,7 @@
 #include "comm/links.h"
 #include "runtime/checkpoint.h"
 #include "runtime/trainer.h"
+#include "timeline/op_totals.h"
 #include "timeline/timeline.h"
 
 namespace narrows {
@@ -31,7 +32,9 @@ struct TrainingOptions {
 };
 
 struct TrainingResult {
-  Timeline timeline;  // measured; of all ranks that are threads of this process
+  int ranks = 0;             // that are threads of this process
+  Timeline timeline;         // measured, with its ops; of these ranks
+  std::vector<OpTotal> ops;  // of these ranks, over all steps: the longest first
   Bytes memory_peak;  // of the tensors of the fullest rank, weights and optimiser state included
   bool stopped = false;
 };

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,12 +29,37 @@ struct MemorySample {
   friend bool operator==(const MemorySample&, const MemorySample&) = default;
 };
 
+// What an op of the op graph is, told once for all of its spans.
+struct OpLabel {
+  std::string block;  // "attention", "moe"; "" = of the step, not of a block
+  int layer = -1;
+  std::string name;        // as in the op graph: "q_b"
+  std::string kind;        // "matmul"
+  std::string direction;   // "F", "I", "W"; "R" = forward run again; "" = none
+  std::string shape;       // behind the rows, of a matmul: "512x192" (n, k)
+  std::string format;      // in which it multiplies: "bf16"
+  double flops_a_row = 0;  // of matmuls and attention
+  friend bool operator==(const OpLabel&, const OpLabel&) = default;
+};
+
+// One run of an op inside a span of stream 0, or between them.
+struct OpSpan {
+  int rank = 0;
+  int label = 0;          // index into Timeline::op_labels
+  std::int64_t rows = 0;  // tokens, or copies of tokens, that it worked on
+  Tick start;
+  Tick end;
+  friend bool operator==(const OpSpan&, const OpSpan&) = default;
+};
+
 struct Timeline {
   int ranks = 1;
   std::vector<std::string> streams = {"compute"};
   std::vector<TimeSpan>
       spans;  // by rank, then stream, then start; spans of one stream do not overlap
   std::vector<MemorySample> memory;  // by rank, then time
+  std::vector<OpLabel> op_labels;    // of `ops`; empty where only instructions were recorded
+  std::vector<OpSpan> ops;           // by rank, then start
 };
 
 // When the last span ends.

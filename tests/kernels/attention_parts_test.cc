@@ -55,7 +55,7 @@ Attention over(const Inputs& in, const Vector& k, const Vector& v,
           .window = in.window,
           .positions = in.positions.data(),
           .key_positions = keys.data(),
-          .multiply = matmul};
+          .multiply = {[](const Matmul& small, float*) { matmul(small); }, 0}};
 }
 
 void run(const Attention& op) {

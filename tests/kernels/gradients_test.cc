@@ -157,7 +157,7 @@ TEST_CASE("gradients: attention with groups of heads, gaps between queries, and 
                  .v_dim = kV,
                  .window = window,
                  .positions = positions.data(),
-                 .multiply = matmul};
+                 .multiply = {[](const Matmul& small, float*) { matmul(small); }, 0}};
     scratch.resize(static_cast<std::size_t>(attention_scratch(op)));
     const auto weigh = [&](const Vector& at_q, const Vector& at_k, const Vector& at_v) {
       op.q = {at_q.data(), kHeads * kQk, kQk};

@@ -26,4 +26,27 @@ TEST_CASE("trace: a process a rank, a slice a span, a counter of memory, in micr
   CHECK(json->find("otherData")->find("title")->string() == "a \"title\"");
 }
 
+TEST_CASE("trace: an op is a slice on the first stream, with its shape") {
+  Timeline timeline;
+  timeline.spans = {{0, 0, "F0", {0}, {9000}}};
+  timeline.op_labels = {{.block = "ffn",
+                         .layer = 3,
+                         .name = "up",
+                         .kind = "matmul",
+                         .direction = "F",
+                         .shape = "48x32",
+                         .format = "bf16"}};
+  timeline.ops = {{0, 0, 16, {2000}, {5000}}};
+  const Result<Json> json = parse_json(perfetto_trace(timeline, ""), "trace");
+  REQUIRE(json);
+  const Json& op = json->find("traceEvents")->items().back();
+  CHECK(op.find("name")->string() == "up F");
+  CHECK(op.find("cat")->string() == "matmul");
+  CHECK(op.find("tid")->integer() == 0);
+  CHECK(op.find("ts")->number() == 2);
+  CHECK(op.find("dur")->number() == 3);
+  CHECK(op.find("args")->find("layer")->integer() == 3);
+  CHECK(op.find("args")->find("shape")->string() == "16x48x32");
+}
+
 }  // namespace narrows

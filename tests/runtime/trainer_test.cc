@@ -1,6 +1,8 @@
 // What a trainer measures and refuses, and training in bf16.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "runtime/small_plans.h"
 #include "schedule/library.h"
@@ -50,6 +52,66 @@ TEST_CASE("trainer: two threads give the bytes of one") {
   CHECK(one.loss == two.loss);
   CHECK(one.grad_norm == two.grad_norm);
   CHECK(testing::difference(one, two).relative == 0);
+}
+
+TEST_CASE("trainer: ops lie inside their instructions, each as often as the graph has it") {
+  const Plan plan = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
+  const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+  const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, *backend, nullptr);
+  REQUIRE(trainer);
+  (*trainer)->initialise(1);
+  Timeline timeline;
+  (*trainer)->executor().record(&timeline);
+  const ReadTokens read = [](std::int64_t, std::int64_t, std::span<std::int32_t> tokens) {
+    std::fill(tokens.begin(), tokens.end(), 7);
+    return Status();
+  };
+  REQUIRE((*trainer)->compute_gradients(0, read));
+  std::map<std::string, int> runs;
+  for (const OpSpan& op : timeline.ops) {
+    const OpLabel& label = timeline.op_labels[static_cast<std::size_t>(op.label)];
+    ++runs[label.name + " " + label.direction];
+    if (label.block.empty()) continue;
+    const auto holds = [&](const TimeSpan& s) { return s.start <= op.start && op.end <= s.end; };
+    INFO(label.name);
+    CHECK(std::any_of(timeline.spans.begin(), timeline.spans.end(), holds));
+    if (label.name == "q_b") {
+      CHECK(op.rows == 32);  // two sequences of 16
+      CHECK(label.shape == "48x24");
+      CHECK(label.format == "f32");
+      CHECK(label.flops_a_row == 2.0 * 48 * 24);
+    }
+  }
+  // Three layers, two micro-batches.
+  CHECK(runs["q_b F"] == 6);
+  CHECK(runs["q_b I"] == 6);
+  CHECK(runs["q_b W"] == 6);
+  CHECK(runs["q_b R"] == 0);
+  CHECK(runs["head W"] == 2);
+  CHECK(runs["read tokens "] == 2);
+  // The sums that are always kept are those of the spans.
+  CHECK((*trainer)->log().totals() == op_totals(timeline));
+}
+
+TEST_CASE("trainer: what is run again is told apart") {
+  Strategy s = one_rank(Recipe::F32);
+  s.recompute = Recompute::V3;
+  const Plan plan = testing::small_plan(testing::small_mla(), s, 16, 4);
+  const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+  const Result<std::unique_ptr<Trainer>> trainer = Trainer::make(plan, *backend, nullptr);
+  REQUIRE(trainer);
+  (*trainer)->initialise(1);
+  const ReadTokens read = [](std::int64_t, std::int64_t, std::span<std::int32_t> tokens) {
+    std::fill(tokens.begin(), tokens.end(), 7);
+    return Status();
+  };
+  REQUIRE((*trainer)->compute_gradients(0, read));
+  std::map<std::string, std::int64_t> runs;
+  for (const OpTotal& total : (*trainer)->log().totals()) {
+    runs[total.label.name + " " + total.label.direction] = total.runs;
+  }
+  CHECK(runs["q_b R"] == 6);
+  CHECK(runs["q_a R"] == 0);
 }
 
 TEST_CASE("trainer: the timeline has every instruction of the schedule, in order") {
@@ -124,8 +186,9 @@ TEST_CASE("trainer: what it cannot train is refused by name") {
   model.mtp_layers = 2;
   CHECK(refusal(testing::small_plan(model, one_rank(Recipe::F32), 16, 4)) ==
         "small-mla: the runtime does not train more than one depth of multi-token prediction yet");
-  CHECK(refusal(testing::small_plan(testing::small_mla(), one_rank(Recipe::Fp8Block), 16, 4)) ==
-        "precision=fp8-block: expected f32 or bf16, the recipes that the runtime multiplies in");
+  CHECK(refusal(testing::small_plan(testing::small_mla(), one_rank(Recipe::Mxfp8), 16, 4)) ==
+        "precision=mxfp8: expected f32, bf16 or fp8-block, the recipes that the runtime multiplies "
+        "in");
   Plan spread = testing::small_plan(testing::small_mla(), one_rank(Recipe::F32), 16, 4);
   spread.strategy.cp = 8;
   spread.comm.cp = "all-to-all";

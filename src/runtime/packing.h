@@ -1,0 +1,20 @@
+// Activations that wait for their gradient wait in the recipe's format, not in floats: packed when
+// the block's forward ends, floats again when an op asks for them (OpSite::value). Under bf16 the
+// ops have rounded what they made (Norm::narrow and the like), so that packing loses nothing, and
+// what is computed again is what it was.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "runtime/backend.h"
+#include "runtime/storage.h"
+
+namespace narrows {
+
+// Nothing if it is in the form already, or empty.
+void pack(Storage& matrix, Form form, Backend& backend, StoragePool& pool);
+void unpack(Storage& matrix, Backend& backend, StoragePool& pool);
+
+// As numbers of bf16; null in another form.
+const std::uint16_t* bf16_of(const Storage& matrix);
+
+}  // namespace narrows
