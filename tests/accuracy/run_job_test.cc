@@ -103,6 +103,8 @@ TEST_CASE("run job: fine-tuning packs short samples, in NVIDIA's recipes") {
   CHECK(job_of(run).model.packed_samples == 200);
   run.software = "xtuner";
   CHECK(job_of(run).model.packed_samples == 0);
+  const RunJob lora = job_of("nemo-24.07-llama2-7b-lora-8g");
+  CHECK((lora.model.packed_samples == 200 && assumes(lora, "packed_samples=200")));
 }
 
 TEST_CASE("run job: a chip that no node type carries gets a node of its own links") {
@@ -163,13 +165,6 @@ TEST_CASE("run job: a LoRA run trains adapters beside frozen weights, of an assu
   CHECK(job.model.lora_rank == 16);
   CHECK(assumes(job, "lora_rank=16"));
   CHECK(job_of("deepseek-v3-isca25-mpft").model.lora_rank == 0);
-}
-
-TEST_CASE("run job: the examples of a LoRA run are packed, and attend to themselves alone") {
-  const RunJob job = job_of("nemo-24.07-llama2-7b-lora-8g");
-  CHECK(job.model.attention.window == 100);
-  CHECK(assumes(job, "packed=200"));
-  CHECK(job_of("deepseek-v3-isca25-mpft").model.attention.window == 0);
 }
 
 TEST_CASE("run job: torchtitan of 2024 cuts its batch into one micro-batch a pipeline rank") {

@@ -354,8 +354,7 @@ TEST_CASE("attention: the core that is not fused takes what recomputing it was m
   const AttentionShape core{4, 8, 8, 2048, 2048, 96, 96, false, 0};
   const double scores = 4.0 * 8 * 2048 * 2048;
   const Seconds softmax = times.memory_bound(OpKind::Elementwise, 9 * scores * byte).time;
-  const Seconds forward =
-      times.materialised_attention(Recipe::Fp16, Direction::Forward, core).time;
+  const Seconds forward = times.materialised_attention(Recipe::Fp16, Direction::Forward, core).time;
   CHECK((forward + softmax) / (1000 * us) == Approx(1.3).epsilon(0.15));
   // Twice the products in backward.
   const Seconds backward =

@@ -191,9 +191,8 @@ TEST_CASE("gradients: selective recomputation makes the scores again, softmax an
   // 2048 x 2048 scores of 12 heads, and 11 in backward.
   const double scores = 2048.0 * 2048 * 12;
   CHECK(graph.recompute[1].traffic == 9 * scores * byte);
-  const auto softmax =
-      std::find_if(graph.input_grad.begin(), graph.input_grad.end(),
-                   [](const Op& op) { return op.inside_attention; });
+  const auto softmax = std::find_if(graph.input_grad.begin(), graph.input_grad.end(),
+                                    [](const Op& op) { return op.inside_attention; });
   REQUIRE(softmax != graph.input_grad.end());
   CHECK(softmax->traffic / byte == Approx(11 * scores));
 }
@@ -250,8 +249,7 @@ TEST_CASE("attention: packed samples attend to themselves only") {
   CHECK(attended().batch * static_cast<double>(attended().queries * attended().keys) == whole);
   model.packed_samples = 256;
   CHECK(attended().batch == 2 * 16);
-  CHECK(attended().batch * static_cast<double>(attended().queries * attended().keys) ==
-        whole / 16);
+  CHECK(attended().batch * static_cast<double>(attended().queries * attended().keys) == whole / 16);
   model.packed_samples = 8192;
   CHECK(attended().keys == 4096);
 }
