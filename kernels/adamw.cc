@@ -2,6 +2,7 @@
 #include "kernels/adamw.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/vector.h"
 
@@ -39,6 +40,10 @@ Factors factors_of(const AdamW& op) {
           .scale = static_cast<float>(op.gradient_scale)};
 }
 
+NARROWS_INLINE float stepped(float w, float m, float v, const Factors& f) {
+  return w * f.keep - f.step * m / (std::sqrt(v) * f.root + f.epsilon);
+}
+
 NARROWS_VECTORISED
 void update(float* w, const float* gradient, float* m, float* v, std::int64_t count,
             const Factors& f) {
@@ -46,15 +51,50 @@ void update(float* w, const float* gradient, float* m, float* v, std::int64_t co
     const float g = gradient[i] * f.scale;
     m[i] += f.fresh1 * (g - m[i]);
     v[i] = f.beta2 * v[i] + f.fresh2 * g * g;
-    w[i] = w[i] * f.keep - f.step * m[i] / (std::sqrt(v[i]) * f.root + f.epsilon);
+    w[i] = stepped(w[i], m[i], v[i], f);
+  }
+}
+
+NARROWS_INLINE float widened(std::uint16_t half) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+NARROWS_INLINE std::uint16_t narrowed(float x) {
+  const float near = nearest_bf16(x);
+  std::uint32_t bits;
+  std::memcpy(&bits, &near, 4);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+NARROWS_VECTORISED
+void update_narrow(float* w, const float* gradient, std::uint16_t* m, std::uint16_t* v,
+                   std::int64_t count, const Factors& f) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * f.scale;
+    const float first = widened(m[i]);
+    const float fresh = first + f.fresh1 * (g - first);
+    const float second = f.beta2 * widened(v[i]) + f.fresh2 * g * g;
+    w[i] = stepped(w[i], fresh, second, f);
+    m[i] = narrowed(fresh);
+    v[i] = narrowed(second);
   }
 }
 
 }  // namespace
 
 void adamw(const AdamW& op, std::int64_t first, std::int64_t last) {
-  update(op.weight + first, op.gradient + first, op.first_moment + first, op.second_moment + first,
-         last - first, factors_of(op));
+  float* const weight = op.weight + first;
+  const float* const gradient = op.gradient + first;
+  const Factors factors = factors_of(op);
+  if (op.first_narrow != nullptr) {
+    update_narrow(weight, gradient, op.first_narrow + first, op.second_narrow + first, last - first,
+                  factors);
+  } else {
+    update(weight, gradient, op.first_moment + first, op.second_moment + first, last - first,
+           factors);
+  }
 }
 
 }  // namespace narrows::kernels

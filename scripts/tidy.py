@@ -29,8 +29,9 @@ THIRD_PARTY = [
     (r"tl/expected\.hpp", r"src/base/result\.h"),
     (r"dnnl|oneapi/|omp\.h", r"src/runtime/cpu_matmul\.cc"),
     (r"mpi\.h", r"src/comm/mpi_comm\.(h|cc)|src/comm/mpi_world\.cc"),
-    (r"nccl\.h", r"src/comm/nccl_comm\.cc"),
-    (r"cu(da|blas|pti|rand)|nvtx3/", r"kernels/.*\.cuh?|src/runtime/(cuda_backend|cupti_clock)\.cc|src/comm/nccl_comm\.cc"),
+    (r"nccl\.h", r"kernels/cuda/collective\.cu"),
+    (r"cu(da|blas|pti)", r"kernels/cuda/.*\.cuh?"),
+    (r"ucontext\.h|sanitizer/", r"tests/gpu/emulation\.cc"),
 ]
 # The language's own headers have neither dot nor slash; these are the system's.
 SYSTEM_HEADER = re.compile(r"[a-z_]+|sys/[a-z_]+\.h|(unistd|fcntl|signal|poll|dlfcn|sched|pthread|immintrin|linux/.*)\.h")

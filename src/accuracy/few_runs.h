@@ -27,7 +27,8 @@ Result<FewRunsFit> fit_to_runs(const std::vector<Run>& runs, const RunInputs& in
                                const std::optional<SoftwareProfile>& start = std::nullopt);
 
 // Predicts every scored run; the first `count` of each (group, chip) by order of id are calibration
-// runs, which the profiles of the others are fitted to.
+// runs, which the profiles of the others of the same model are fitted to; a model of which none was
+// shown keeps the published profile.
 Result<ValidationReport> validate_calibrated(const std::vector<Run>& runs, const RunInputs& inputs,
                                              int count, const std::string& group = "");
 

@@ -32,6 +32,9 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
   virtual ~Backend() = default;
 
+  // Called once by a thread that will call `run` beside the one that made this; never at once.
+  virtual void adopt_thread() {}
+
   virtual void run(const kernels::Matmul& op, Multiply format) = 0;
   virtual void run(const kernels::Norm& op) = 0;
   virtual void run(const kernels::NormGrad& op) = 0;  // dx and dweight

@@ -133,8 +133,13 @@ void Buckets::allocate(Bucket& bucket) {
   const std::int64_t share = bucket.last - bucket.first;
   bucket.value.assign(at(zero < 3 ? bucket.count : share), 0);
   bucket.gradient.assign(at(zero < 2 ? bucket.count : share), 0);
-  bucket.first_moment.assign(at(share), 0);
-  bucket.second_moment.assign(at(share), 0);
+  if (rank_.plan.software.moment_dtype == Dtype::Bf16) {
+    bucket.first_moment_bf16.assign(at(share), 0);
+    bucket.second_moment_bf16.assign(at(share), 0);
+  } else {
+    bucket.first_moment.assign(at(share), 0);
+    bucket.second_moment.assign(at(share), 0);
+  }
 }
 
 void Buckets::bind_values(Block& block) {

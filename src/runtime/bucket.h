@@ -35,6 +35,8 @@ struct Bucket {
   std::vector<float> value;                        // whole; under ZeRO 3 the share
   std::vector<float> gradient;                     // whole; from ZeRO 2 the share
   std::vector<float> first_moment, second_moment;  // the share
+  // The same in bf16, where the plan's software keeps moments so; then there are none in floats.
+  std::vector<std::uint16_t> first_moment_bf16, second_moment_bf16;
   // ZeRO 3, ZeRO 2: whole arrays while they are needed, and by how many.
   Storage whole_value, whole_gradient;
   int value_uses = 0;

@@ -44,6 +44,8 @@ class CpuBackend final : public Backend {
     workers_.share(threads, 1, [](int, std::int64_t, std::int64_t) { be_single_threaded(); });
   }
 
+  void adopt_thread() override { be_single_threaded(); }
+
   // The longer side of the result is shared out.
   void run(const kernels::Matmul& op, Multiply format) override {
     if (format == Multiply::Fp8Block) return run_fp8(op);

@@ -108,20 +108,20 @@ Result<Exchange> plan_exchange(const float* chosen, std::int64_t tokens, int top
   return x;
 }
 
-Status send_rows(const Exchange& exchange, const float* sent, float* received, std::int64_t columns,
-                 Communicator* group) {
+Request send_rows(const Exchange& exchange, const float* sent, float* received,
+                  std::int64_t columns, Communicator* group) {
   const std::vector<std::int64_t> out = times(exchange.sent, columns);
   const std::vector<std::int64_t> in = times(exchange.received, columns);
-  return group->all_to_all(View(sent, sum(out), Element::F32), out,
-                           Buffer(received, sum(in), Element::F32), in);
+  return group->start_all_to_all(View(sent, sum(out), Element::F32), out,
+                                 Buffer(received, sum(in), Element::F32), in);
 }
 
-Status return_rows(const Exchange& exchange, const float* received, float* sent,
-                   std::int64_t columns, Communicator* group) {
+Request return_rows(const Exchange& exchange, const float* received, float* sent,
+                    std::int64_t columns, Communicator* group) {
   const std::vector<std::int64_t> out = times(exchange.received, columns);
   const std::vector<std::int64_t> in = times(exchange.sent, columns);
-  return group->all_to_all(View(received, sum(out), Element::F32), out,
-                           Buffer(sent, sum(in), Element::F32), in);
+  return group->start_all_to_all(View(received, sum(out), Element::F32), out,
+                                 Buffer(sent, sum(in), Element::F32), in);
 }
 
 }  // namespace narrows

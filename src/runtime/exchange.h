@@ -56,10 +56,10 @@ struct Exchange {
 Result<Exchange> plan_exchange(const float* chosen, std::int64_t tokens, int top_k, int experts,
                                Communicator* group);
 
-// Rows of `columns` floats along the exchange: out to the experts' ranks, and back.
-Status send_rows(const Exchange& exchange, const float* sent, float* received, std::int64_t columns,
-                 Communicator* group);
-Status return_rows(const Exchange& exchange, const float* received, float* sent,
-                   std::int64_t columns, Communicator* group);
+// Rows of `columns` floats begin to travel along the exchange: out to the experts' ranks, and back.
+Request send_rows(const Exchange& exchange, const float* sent, float* received,
+                  std::int64_t columns, Communicator* group);
+Request return_rows(const Exchange& exchange, const float* received, float* sent,
+                    std::int64_t columns, Communicator* group);
 
 }  // namespace narrows

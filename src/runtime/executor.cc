@@ -120,8 +120,7 @@ Result<MicroBatch> Executor::load(int chunk, int micro_batch) const {
   return batch;
 }
 
-Status Executor::forward(int chunk, int micro_batch) {
-  Storage stream = TRY(take(Way::Forward, chunk, micro_batch));
+Status Executor::forward(int chunk, int micro_batch, Storage stream) {
   ChunkRun& run = runs_[{chunk, micro_batch}];
   run.batch = TRY(load(chunk, micro_batch));
   ChunkPass& pass = chunks_[static_cast<std::size_t>(chunk)];
@@ -134,8 +133,7 @@ Status Executor::forward(int chunk, int micro_batch) {
   return give(Way::Forward, chunk, micro_batch, std::move(out));
 }
 
-Status Executor::input_grad(int chunk, int micro_batch, bool with_weights) {
-  Storage gradient = TRY(take(Way::Backward, chunk, micro_batch));
+Status Executor::input_grad(int chunk, int micro_batch, Storage gradient, bool with_weights) {
   ChunkRun& run = runs_[{chunk, micro_batch}];
   ChunkPass& pass = chunks_[static_cast<std::size_t>(chunk)];
   Storage out = TRY(with_weights ? pass.backward(run, std::move(gradient), *buckets_)
@@ -152,19 +150,36 @@ Status Executor::weight_grad(int chunk, int micro_batch) {
   return {};
 }
 
+// Where experts are spread the halves take turns: what one has sent travels while the other
+// computes. Else nothing travels, and they are run one after the other.
+Status Executor::pair(const Instruction& i) {
+  Storage stream = TRY(take(Way::Forward, i.chunk, i.micro_batch));
+  if (rank_->groups.ep == nullptr || rank_->strands == nullptr) {
+    TRY(forward(i.chunk, i.micro_batch, std::move(stream)));
+    Storage gradient = TRY(take(Way::Backward, i.back_chunk, i.back_micro_batch));
+    return input_grad(i.back_chunk, i.back_micro_batch, std::move(gradient), true);
+  }
+  Storage gradient = TRY(take(Way::Backward, i.back_chunk, i.back_micro_batch));
+  Status ahead, back;
+  rank_->strands->run(
+      [&] { ahead = forward(i.chunk, i.micro_batch, std::move(stream)); },
+      [&] { back = input_grad(i.back_chunk, i.back_micro_batch, std::move(gradient), true); });
+  TRY(ahead);
+  return back;
+}
+
 Status Executor::execute(const Instruction& i) {
   switch (i.action) {
     case Action::Forward:
-      return forward(i.chunk, i.micro_batch);
+      return forward(i.chunk, i.micro_batch, TRY(take(Way::Forward, i.chunk, i.micro_batch)));
     case Action::InputGrad:
-      return input_grad(i.chunk, i.micro_batch, false);
+    case Action::Backward:
+      return input_grad(i.chunk, i.micro_batch, TRY(take(Way::Backward, i.chunk, i.micro_batch)),
+                        i.action == Action::Backward);
     case Action::WeightGrad:
       return weight_grad(i.chunk, i.micro_batch);
-    case Action::Backward:
-      return input_grad(i.chunk, i.micro_batch, true);
     case Action::Pair:
-      TRY(forward(i.chunk, i.micro_batch));
-      return input_grad(i.back_chunk, i.back_micro_batch, true);
+      return pair(i);
   }
   return {};
 }

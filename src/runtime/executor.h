@@ -60,8 +60,9 @@ class Executor {
   Status give(Way way, int chunk, int micro_batch, Storage data);
   Result<MicroBatch> load(int chunk, int micro_batch) const;
   Status execute(const Instruction& instruction);
-  Status forward(int chunk, int micro_batch);
-  Status input_grad(int chunk, int micro_batch, bool with_weights);
+  Status forward(int chunk, int micro_batch, Storage stream);
+  Status input_grad(int chunk, int micro_batch, Storage gradient, bool with_weights);
+  Status pair(const Instruction& instruction);
   Status weight_grad(int chunk, int micro_batch);
   Status finish_sends();
 

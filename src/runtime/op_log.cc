@@ -27,6 +27,11 @@ void OpLog::ran(int label, std::int64_t rows, Tick start, Tick end) {
   if (timeline_ != nullptr) timeline_->ops.push_back({rank_, label, rows, start, end});
 }
 
+void OpLog::ran_part(int label, std::int64_t rows, Tick start, Tick end) {
+  totals_[static_cast<std::size_t>(label)].time += end - start;
+  if (timeline_ != nullptr) timeline_->ops.push_back({rank_, label, rows, start, end});
+}
+
 void OpLog::record(Timeline* timeline, int rank) {
   timeline_ = timeline;
   rank_ = rank;
@@ -49,11 +54,29 @@ Tick clock_now() {
   return Tick{std::chrono::duration_cast<std::chrono::nanoseconds>(time).count()};
 }
 
-OpTimer::OpTimer(OpLog* log, int label, std::int64_t rows)
-    : log_(log), label_(label), rows_(rows), start_(log == nullptr ? Tick() : clock_now()) {}
+OpTimer::OpTimer(OpLog* log, int label, std::int64_t rows) : log_(log), label_(label), rows_(rows) {
+  if (log == nullptr) return;
+  outer_ = log->open_;
+  log->open_ = this;
+  start_ = clock_now();
+}
 
 OpTimer::~OpTimer() {
-  if (log_ != nullptr) log_->ran(label_, rows_, start_, clock_now());
+  if (log_ == nullptr) return;
+  log_->ran(label_, rows_, start_, clock_now());
+  log_->open_ = outer_;
+}
+
+OpPause::OpPause(OpLog* log) : log_(log), paused_(log == nullptr ? nullptr : log->open_) {
+  if (paused_ == nullptr) return;
+  log_->ran_part(paused_->label_, paused_->rows_, paused_->start_, clock_now());
+  log_->open_ = nullptr;
+}
+
+OpPause::~OpPause() {
+  if (paused_ == nullptr) return;
+  log_->open_ = paused_;
+  paused_->start_ = clock_now();
 }
 
 }  // namespace narrows

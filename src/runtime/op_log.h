@@ -27,6 +27,8 @@ enum class StepWork {
   SendWeights  // ZeRO 1 and 2: the new weights to all that hold them
 };
 
+class OpTimer;
+
 class OpLog {
  public:
   OpLog();
@@ -36,6 +38,8 @@ class OpLog {
   static int label_of(StepWork work) { return static_cast<int>(work); }
 
   void ran(int label, std::int64_t rows, Tick start, Tick end);
+  // A part of an op before it made room for others: its run is counted with the last part.
+  void ran_part(int label, std::int64_t rows, Tick start, Tick end);
 
   // From now on spans of rank `rank` go to `timeline` too, which outlives the log; null ends it.
   void record(Timeline* timeline, int rank);
@@ -44,10 +48,13 @@ class OpLog {
   std::vector<OpTotal> totals() const;
 
  private:
+  friend class OpTimer;
+  friend class OpPause;
   std::vector<OpLabel> labels_;
   std::vector<OpTotal> totals_;   // by label; their own labels are empty
   Timeline* timeline_ = nullptr;  // borrows
   int rank_ = 0;
+  OpTimer* open_ = nullptr;  // of the op that runs
 };
 
 // The steady clock.
@@ -65,10 +72,25 @@ class OpTimer {
   void set_rows(std::int64_t rows) { rows_ = rows; }
 
  private:
+  friend class OpPause;
   OpLog* log_;  // borrows
+  OpTimer* outer_ = nullptr;
   int label_;
   std::int64_t rows_;
   Tick start_;
+};
+
+// While it lives, the op that ran makes room for others, whose time is not its own.
+class OpPause {
+ public:
+  explicit OpPause(OpLog* log);
+  OpPause(const OpPause&) = delete;
+  OpPause& operator=(const OpPause&) = delete;
+  ~OpPause();
+
+ private:
+  OpLog* log_;  // borrows
+  OpTimer* paused_;
 };
 
 }  // namespace narrows

@@ -48,7 +48,8 @@ Storage rows_to_send(const OpSite& site, const Storage& tokens) {
 Status merge_returned(const OpSite& site, const Storage& received, const OpSite::Target& to) {
   const Exchange& x = site.run.exchange;
   Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
-  TRY(return_rows(x, received.data(), rows.data(), rows.columns(), site.rank.groups.ep.get()));
+  TRY(travel(site.rank, return_rows(x, received.data(), rows.data(), rows.columns(),
+                                    site.rank.groups.ep.get())));
   site.rank.backend.run(sum_lists(x.sent_of_token, rows, to.storage, to.fresh));
   return {};
 }
@@ -102,7 +103,8 @@ Status dispatch(const OpSite& site, int index) {
   if (group == nullptr) return {};  // the tokens are where they belong
   const Storage rows = rows_to_send(site, tokens);
   Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group);
+  return travel(site.rank,
+                send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group));
 }
 
 Status dispatch_input_grad(const OpSite& site, int index) {
@@ -158,8 +160,8 @@ Status combine_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Storage rows = rows_to_send(site, site.grad(op.outputs.front()));
   const OpSite::Target to = site.grad_target(op.inputs.front(), site.run.exchange.rows_received());
-  return send_rows(site.run.exchange, rows.data(), to.storage.data(), rows.columns(),
-                   site.rank.groups.ep.get());
+  return travel(site.rank, send_rows(site.run.exchange, rows.data(), to.storage.data(),
+                                     rows.columns(), site.rank.groups.ep.get()));
 }
 
 void add_outputs(const OpSite& site, int index) {

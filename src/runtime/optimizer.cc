@@ -57,8 +57,13 @@ void update(Buckets& buckets, RankContext& rank, const OptimizerOptions& options
       const std::int64_t at = first - bucket.first;
       op.weight = buckets.value_share(bucket) + at;
       op.gradient = buckets.gradient_share(bucket) + at;
-      op.first_moment = bucket.first_moment.data() + at;
-      op.second_moment = bucket.second_moment.data() + at;
+      if (bucket.first_moment_bf16.empty()) {
+        op.first_moment = bucket.first_moment.data() + at;
+        op.second_moment = bucket.second_moment.data() + at;
+      } else {
+        op.first_narrow = bucket.first_moment_bf16.data() + at;
+        op.second_narrow = bucket.second_moment_bf16.data() + at;
+      }
       op.count = last - first;
       op.decay = w.weight.pieces.front().vector ? 0 : options.weight_decay;
       rank.backend.run(op);

@@ -32,6 +32,14 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
       .format = format_of(plan.strategy.precision)};
 }
 
+Status travel(RankContext& rank, Request request) {
+  if (rank.strands != nullptr && rank.strands->is_running()) {
+    const OpPause pause(rank.log);
+    rank.strands->yield();
+  }
+  return request.wait();
+}
+
 WeightShard weight_shard(const RankContext& rank) {
   const Strategy& s = rank.strategy();
   return {.tp = s.tp,

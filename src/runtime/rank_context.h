@@ -11,6 +11,7 @@
 #include "runtime/groups.h"
 #include "runtime/op_log.h"
 #include "runtime/storage.h"
+#include "runtime/strands.h"
 #include "runtime/weights.h"
 
 namespace narrows {
@@ -36,7 +37,8 @@ struct RankContext {
   Multiply format = Multiply::F32;
   LossWeights loss_weights = {};
   Balance balance = {};
-  OpLog* log = nullptr;  // borrows; null: times are not taken
+  OpLog* log = nullptr;        // borrows; null: times are not taken
+  Strands* strands = nullptr;  // borrows; null: pairs are run one after the other
 
   const ModelSpec& model() const { return plan.model; }
   const Strategy& strategy() const { return plan.strategy; }
@@ -44,6 +46,9 @@ struct RankContext {
 
 Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, StoragePool& pool,
                                       Communicator* world);
+
+// Until what was started has arrived; in a pair the other half computes meanwhile.
+Status travel(RankContext& rank, Request request);
 
 WeightShard weight_shard(const RankContext& rank);
 // How attention sees the sequence that context parallelism spreads.

@@ -36,6 +36,8 @@ Result<std::unique_ptr<Trainer>> Trainer::make(const Plan& plan, Backend& backen
   trainer->rank_ =
       std::make_unique<RankContext>(TRY(make_rank_context(plan, backend, trainer->pool_, world)));
   trainer->rank_->log = &trainer->log_;
+  trainer->strands_ = std::make_unique<Strands>([&backend] { backend.adopt_thread(); });
+  trainer->rank_->strands = trainer->strands_.get();
   trainer->rank_->loss_weights = weights;
   trainer->executor_ = std::make_unique<Executor>(TRY(Executor::make(*trainer->rank_)));
   return trainer;

@@ -48,6 +48,7 @@ class Trainer {
 
   StoragePool pool_;  // first: what follows gives its memory back to it
   OpLog log_;
+  std::unique_ptr<Strands> strands_;
   std::unique_ptr<RankContext> rank_;
   std::unique_ptr<Executor> executor_;
 };

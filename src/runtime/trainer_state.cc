@@ -14,7 +14,8 @@ namespace {
 
 // A run of a bucket's elements in memory.
 struct Run {
-  float* data = nullptr;
+  void* data = nullptr;
+  TensorType type = TensorType::F32;
   std::int64_t first = 0;
   std::int64_t last = 0;
 };
@@ -25,7 +26,8 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
     const std::int64_t first = std::max(run.first, w.offset);
     const std::int64_t last = std::min(run.last, w.offset + w.weight.count);
     if (first >= last) continue;
-    const WeightMemory memory{run.data + (first - run.first), TensorType::F32, first - w.offset,
+    const std::int64_t skipped = (first - run.first) * bytes_of(run.type);
+    const WeightMemory memory{static_cast<char*>(run.data) + skipped, run.type, first - w.offset,
                               last - first};
     for (const WeightPiece& piece : w.weight.pieces) {
       std::vector<TensorPart> more = parts_of(piece, memory, suffix);
@@ -35,11 +37,14 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
 }
 
 void add_moments(Bucket& bucket, CheckpointParts& parts) {
-  const auto run = [&](std::vector<float>& moment) {
-    return Run{moment.data(), bucket.first, bucket.last};
+  const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
+    return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
+                          : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };
-  add_parts(bucket, run(bucket.first_moment), ".exp_avg", parts.optimizer);
-  add_parts(bucket, run(bucket.second_moment), ".exp_avg_sq", parts.optimizer);
+  add_parts(bucket, run(bucket.first_moment, bucket.first_moment_bf16), ".exp_avg",
+            parts.optimizer);
+  add_parts(bucket, run(bucket.second_moment, bucket.second_moment_bf16), ".exp_avg_sq",
+            parts.optimizer);
 }
 
 void add_biases(Trainer& trainer, CheckpointParts& parts) {
@@ -56,7 +61,7 @@ CheckpointParts parts_to_save(Trainer& trainer) {
   Buckets& buckets = trainer.buckets();
   for (Bucket& bucket : buckets.all()) {
     if (!buckets.leads(bucket)) continue;
-    const Run share{buckets.value_share(bucket), bucket.first, bucket.last};
+    const Run share{buckets.value_share(bucket), TensorType::F32, bucket.first, bucket.last};
     add_parts(bucket, share, "", parts.weights);
     add_moments(bucket, parts);
   }
@@ -70,7 +75,7 @@ CheckpointParts parts_to_load(Trainer& trainer) {
   CheckpointParts parts;
   for (Bucket& bucket : trainer.buckets().all()) {
     const bool is_whole = std::ssize(bucket.value) == bucket.count;
-    const Run held{bucket.value.data(), is_whole ? 0 : bucket.first,
+    const Run held{bucket.value.data(), TensorType::F32, is_whole ? 0 : bucket.first,
                    is_whole ? bucket.count : bucket.last};
     add_parts(bucket, held, "", parts.weights);
     add_moments(bucket, parts);

@@ -32,7 +32,8 @@ Bytes bytes_of(Trainer& trainer) {
   double floats = 0;
   for (const Bucket& b : trainer.buckets().all()) {
     floats += static_cast<double>(b.value.size() + b.gradient.size() + b.first_moment.size() +
-                                  b.second_moment.size());
+                                  b.second_moment.size()) +
+              static_cast<double>(b.first_moment_bf16.size() + b.second_moment_bf16.size()) / 2;
   }
   return floats * 4 * byte + trainer.pool().peak();
 }

@@ -132,7 +132,10 @@ TEST_CASE("step cost: a sharded item is whole while it runs, and so is the next 
   CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
   s.zero = 3;
   CHECK(Step(p, s).cost.shard_buffers(layers).weights == 2 * 2 * layer * byte);
-  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == gradient);
+  // Made in 16 bits, and copied to the 32 in which they travel.
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == (2 + 4) * layer * byte);
+  p.software.gradient_wire_dtype = Dtype::Bf16;
+  CHECK(Step(p, s).cost.shard_buffers(layers).gradients == 2 * layer * byte);
 }
 
 TEST_CASE("step cost: hybrid shards still reduce their gradients over the replicas") {

@@ -116,4 +116,30 @@ TEST_CASE("adamw: two steps by hand") {
   }
 }
 
+TEST_CASE("adamw: moments in bf16 are used before they are rounded") {
+  const std::vector<float> g = {0.5f, -0.3f, 1e-3f};
+  std::vector<float> w = {1, 2, 3}, m(3), v(3), expected = w;
+  std::vector<std::uint16_t> half_m(3), half_v(3);
+  AdamW wide{expected.data(), g.data(), m.data(), v.data(), 3, 0.1, 0.9, 0.95, 1e-8, 0.1, 1, 1};
+  AdamW narrow = wide;
+  narrow.weight = w.data();
+  narrow.first_moment = narrow.second_moment = nullptr;
+  narrow.first_narrow = half_m.data();
+  narrow.second_narrow = half_v.data();
+  for (int step = 1; step <= 3; ++step) {
+    wide.step = narrow.step = step;
+    adamw(wide, 0, 3);
+    adamw(narrow, 0, 3);
+    CHECK(w == expected);
+    // From here on the floats are what bf16 keeps of them.
+    round_to_bf16(m.data(), 3);
+    round_to_bf16(v.data(), 3);
+    std::vector<float> kept(3);
+    from_bf16(half_m.data(), kept.data(), 3);
+    CHECK(kept == m);
+    from_bf16(half_v.data(), kept.data(), 3);
+    CHECK(kept == v);
+  }
+}
+
 }  // namespace narrows::kernels

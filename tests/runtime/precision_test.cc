@@ -137,6 +137,19 @@ TEST_CASE("precision: fp8-block gives the loss of f32 to two digits, and gradien
   }
 }
 
+TEST_CASE("precision: moments in bf16 train nearly as floats do") {
+  const ModelSpec model = model_of_width_128();
+  const testing::SmallRun run{.steps = 12, .optimizer = {.learning_rate = 2e-3}};
+  Plan plan = testing::small_plan(model, in(Recipe::F32), 32, 2);
+  const testing::Trained wide = testing::train(plan, run);
+  plan.software.moment_dtype = Dtype::Bf16;
+  const testing::Trained narrow = testing::train(plan, run);
+  REQUIRE(narrow.error == "");
+  CHECK(narrow.loss[1] == Approx(wide.loss[1]).epsilon(1e-3));
+  CHECK(narrow.loss.back() == Approx(wide.loss.back()).epsilon(1e-2));
+  CHECK(narrow.loss.back() != wide.loss.back());
+}
+
 TEST_CASE("precision: fp8-block trains, and two ranks agree with one to its rounding") {
   const ModelSpec model = model_of_width_128();
   Strategy s = in(Recipe::Fp8Block, 2);

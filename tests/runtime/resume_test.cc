@@ -86,6 +86,18 @@ TEST_CASE("resume: the same layout goes on bit for bit") {
   }
 }
 
+TEST_CASE("resume: moments in bf16 are saved as such, and go on bit for bit") {
+  for (const Strategy& s : layouts()) {
+    Plan plan = plan_of(s);
+    plan.software.moment_dtype = Dtype::Bf16;
+    const test::ScratchFolder folder;
+    const std::vector<double> whole = losses(plan, {.first = 0, .last = 4});
+    losses(plan, {.first = 0, .last = 2, .save = folder.path()});
+    CHECK(losses(plan, {.first = 2, .last = 4, .load = folder.path()}) ==
+          std::vector<double>(whole.begin() + 2, whole.end()));
+  }
+}
+
 TEST_CASE("resume: another layout goes on with the curve of one rank") {
   const std::vector<Strategy> all = layouts();
   const std::vector<double> alone = losses(plan_of({}), {.first = 0, .last = 4});
