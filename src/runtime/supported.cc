@@ -14,6 +14,7 @@ std::string unknown_part(const ModelSpec& m) {
   if (m.norm != NormKind::Rms) return "LayerNorm";
   if (m.linear_bias || m.attention.qkv_bias) return "biases";
   if (m.learned_positions > 0) return "learned positions";
+  if (m.packed_samples > 0) return "packed samples";
   if (m.lora_rank > 0) return "adapters beside frozen weights";
   if (m.numerics && !m.numerics->rope_scaling.empty())
     return "rotary positions scaled by " + m.numerics->rope_scaling;
