@@ -16,7 +16,8 @@ struct SwiGlu {
   float* y = nullptr;            // (rows, columns)
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  bool to_bf16 = false;  // y is rounded to bf16
+  bool to_bf16 = false;                     // y is rounded to bf16
+  const std::uint16_t* x_narrow = nullptr;  // x in bf16, read by the gradient where it is given
 };
 void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row);
 

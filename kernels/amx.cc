@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/result.h"
-#include "kernels/vector.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #define NARROWS_AMX
@@ -195,7 +194,18 @@ NARROWS_TILED_INLINE void store_corner(float* c, std::int64_t stride) {
 }
 
 NARROWS_TILED_INLINE void round_corner(const Corner& to) {
-  for (std::int64_t r = 0; r < to.rows; ++r) round_run(to.c + r * to.stride, to.columns);
+  const __mmask16 low = first_lanes(to.columns);
+  const __mmask16 high = first_lanes(to.columns - kEdge);
+  for (std::int64_t r = 0; r < to.rows; ++r) {
+    float* const row = to.c + r * to.stride;
+    const __m512 left = _mm512_maskz_loadu_ps(low, row);
+    const __m512 right = high == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(high, row + kEdge);
+    const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(right, left));
+    const __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(both));
+    const __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1));
+    _mm512_mask_storeu_epi32(row, low, _mm512_slli_epi32(first, 16));
+    if (high != 0) _mm512_mask_storeu_epi32(row + kEdge, high, _mm512_slli_epi32(second, 16));
+  }
 }
 
 // A packed strip, and the one behind it or, at the end, the same again.

@@ -28,6 +28,10 @@ Result<int> show_command(const ShowOptions& options, const CommonOptions& common
                          const Console& console);
 Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
                           const Console& console);
+Result<int> profile_command(const ProfileCommand& options, const CommonOptions& common,
+                            const Console& console);
+Result<int> tune_command(const TuneOptions& options, const CommonOptions& common,
+                         const Console& console);
 Result<int> version_command(const CommonOptions& common, const Console& console);
 
 }  // namespace narrows

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/explain.h"
 #include "cli/figures.h"
+#include "cli/local.h"
 #include "cli/play_plan.h"
 #include "report/comparison_view.h"
 #include "report/text_table.h"
@@ -17,7 +18,8 @@ namespace {
 
 Result<PlayedPlan> played(const std::string& path) {
   const Plan plan = TRY(read_plan(path));
-  Result<PlayedPlan> result = play_plan(plan, plan.cluster.price.value);
+  const std::vector<Measurement> measured = TRY(rows_of_machine(plan.cluster, {}));
+  Result<PlayedPlan> result = play_plan(plan, plan.cluster.price.value, measured);
   if (!result) return tl::unexpected(result.error().within(path));
   return result;
 }

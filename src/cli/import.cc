@@ -6,14 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/import_report.h"
+#include "cli/own_measurements.h"
 #include "cli/profiles.h"
 #include "hardware/cluster_json.h"
 #include "model/import.h"
@@ -30,29 +29,6 @@ struct Import {
   std::vector<Store> stores;
   std::optional<Cluster> cluster;  // of a topology
 };
-
-std::string today() {
-  const std::chrono::year_month_day date(
-      std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()));
-  return fmt::format("{:04d}-{:02d}-{:02d}", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
-
-// The default store's folder is made when it is needed; a path of the user's must exist.
-Result<std::string> store_path(const ImportOptions& options) {
-  if (options.db) return *options.db;
-  const std::string path =
-      TRY(default_store_path(environment("XDG_DATA_HOME"), environment("HOME")));
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (error) return io_error(fmt::format("{}: cannot make its folder: {}", path, error.message()));
-  return path;
-}
 
 tl::unexpected<Error> not_known(const std::string& path) {
   return invalid(fmt::format(
@@ -183,7 +159,7 @@ Result<int> import_command(const ImportOptions& options, const CommonOptions& co
   Json result = Json::object();
   std::string last;
   if (!batches.empty() || !import.stores.empty()) {
-    const std::string path = TRY(store_path(options));
+    const std::string path = TRY(store_path(options.db, true));
     TRY(refuse_itself(path, import));
     Store store = TRY(Store::open(path));
     added = TRY(store.add(batches, import.stores));

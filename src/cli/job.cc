@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/local.h"
 #include "cli/measured.h"
 #include "cli/settings.h"
 #include "plan/validate.h"
@@ -110,13 +111,20 @@ std::string price_basis_of(const Cluster& cluster) {
 Result<LoadedJob> load_job(const JobOptions& options, const Profiles& profiles) {
   LoadedJob job;
   BuiltinModel model = TRY(load_model(options.model, profiles.models));
-  job.cluster = TRY(profiles.hardware.cluster(options.cluster, options.gpus));
+  if (is_local(options.cluster)) {
+    LocalMeasured local = TRY(load_local(options.cluster, options.db));
+    job.cluster = std::move(local.cluster);
+    job.measured = std::move(local.kernels);
+    job.assumed.push_back(std::move(local.words));
+  } else {
+    job.cluster = TRY(profiles.hardware.cluster(options.cluster, options.gpus));
+  }
   job.software = TRY(software_of(options, profiles, job.cluster, job.assumed));
   TRY(apply(options.settings, model.spec, job.cluster, job.software));
   job.model = model.spec;
   job.training = training_of(options, model, job.assumed);
   TRY(set_precision(options, model, job));
-  if (options.db) {
+  if (options.db && !is_local(options.cluster)) {
     job.measured =
         TRY(measured_kernels(*options.db, job.cluster.chip.name, job.software.kernel_generation));
     job.assumed.push_back(fmt::format("kernels: {} of {} in {}, before the published ones",

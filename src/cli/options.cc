@@ -14,9 +14,9 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kBuilt[] = {"plan",      "simulate", "compare", "diff", "validate",
-                                  "calibrate", "import",   "list",    "show", "train"};
-constexpr const char* kNotBuilt[] = {"profile", "tune", "sweep", "recipe", "report", "export"};
+constexpr const char* kBuilt[] = {"plan",   "simulate", "compare", "diff",  "validate", "calibrate",
+                                  "import", "list",     "show",    "train", "profile",  "tune"};
+constexpr const char* kNotBuilt[] = {"sweep", "recipe", "report", "export"};
 
 // Options as words; "" = not given.
 struct RawJob {
@@ -26,6 +26,9 @@ struct RawJob {
 };
 struct Raw {
   RawTrain train;
+  RawProfile profile;
+  std::string trials, trial_steps, launch;
+  std::vector<std::string> links;
   std::string threads, profiles;
   RawJob job;
   std::string objective, top, time_limit, out, trace, plan, first, second, what, name, clusters,
@@ -50,7 +53,7 @@ void add_training_options(CLI::App& command, RawJob& job) {
 void add_plan(CLI::App& app, Raw& raw) {
   CLI::App* plan = app.add_subcommand("plan", "The best plan, and how good it is proven to be");
   plan->add_option("--model", raw.job.model, "built-in name or a config.json")->required();
-  plan->add_option("--cluster", raw.job.cluster, "name, NODE:N or a file")->required();
+  plan->add_option("--cluster", raw.job.cluster, "name, NODE:N, local[:N] or a file")->required();
   plan->add_option("--gpus", raw.job.gpus, "the first N GPUs of the cluster");
   add_training_options(*plan, raw.job);
   plan->add_option("--objective", raw.objective, "time, cost or energy");
@@ -60,6 +63,21 @@ void add_plan(CLI::App& app, Raw& raw) {
   plan->add_option("--out", raw.out, "write the plan file");
 }
 
+void add_tune(CLI::App& app, Raw& raw) {
+  CLI::App* tune = app.add_subcommand(
+      "tune", "Plan, try the best plans for a few steps, and plan again with what was measured");
+  tune->add_option("--model", raw.job.model, "built-in name or a config.json")->required();
+  tune->add_option("--cluster", raw.job.cluster, "local[:N]")->required();
+  add_training_options(*tune, raw.job);
+  tune->add_option("--trials", raw.trials, "plans to try (4)");
+  tune->add_option("--steps", raw.trial_steps, "steps of a trial (5)");
+  tune->add_option("--launch", raw.launch, "starts a trial's ranks as processes: 'mpirun -np 2'");
+  tune->add_option("--emulate-links", raw.links, "LEVEL=BANDWIDTH,LATENCY in the trials")
+      ->allow_extra_args(false);
+  tune->add_option("--db", raw.job.db, "store ($XDG_DATA_HOME/narrows/measurements.db)");
+  tune->add_option("--out", raw.out, "write the best plan's file");
+}
+
 void add_simulate(CLI::App& app, Raw& raw) {
   CLI::App* simulate = app.add_subcommand("simulate", "Play a plan file, also on changed hardware");
   simulate->add_option("PLAN", raw.plan, "plan file, - for stdin")->required();
@@ -67,6 +85,7 @@ void add_simulate(CLI::App& app, Raw& raw) {
   simulate->add_option("--set", raw.job.settings, "change a figure: cluster.chip.clock=1.5GHz")
       ->allow_extra_args(false);
   simulate->add_option("--price", raw.job.price, "rent of a GPU, such as '$2/h'");
+  simulate->add_option("--db", raw.job.db, "store that prices a plan on ranks of this machine");
   simulate->add_option("--trace", raw.trace, "write a trace for Perfetto or chrome://tracing");
   simulate->add_option("--out", raw.out, "write the plan file with its new forecast");
 }
@@ -138,6 +157,8 @@ void describe(CLI::App& app, Raw& raw, CommonOptions& common) {
   add_others(app, raw);
   add_import(app, raw);
   add_train(app, raw.train);
+  add_profile(app, raw.profile);
+  add_tune(app, raw);
   app.footer(
       fmt::format("Not built yet: {}.\nExit codes: 0 done, 1 refused, 2 usage, 3 infeasible. "
                   "The whole contract: docs/cli.md.",
@@ -196,12 +217,24 @@ Result<Command> plan_of(const Raw& raw) {
   return plan;
 }
 
+Result<Command> tune_of(const Raw& raw) {
+  TuneOptions tune;
+  tune.job = TRY(job_of(raw.job));
+  TRY(read_option(tune.trials, {"--trials", raw.trials}, positive_int));
+  TRY(read_option(tune.steps, {"--steps", raw.trial_steps}, positive_int));
+  tune.launch = raw.launch;
+  tune.links = raw.links;
+  if (!raw.out.empty()) tune.out = raw.out;
+  return tune;
+}
+
 Result<Command> simulate_of(const Raw& raw) {
   SimulateOptions simulate;
   const JobOptions job = TRY(job_of(raw.job));
   simulate.plan = raw.plan;
   simulate.settings = job.settings;
   simulate.price = job.price;
+  simulate.db = job.db;
   if (!raw.job.cluster.empty()) simulate.cluster = raw.job.cluster;
   if (!raw.trace.empty()) simulate.trace = raw.trace;
   if (!raw.out.empty()) simulate.out = raw.out;
@@ -274,6 +307,8 @@ Result<Command> command_of(const std::string& name, const Raw& raw) {
   if (name == "compare") return compare_of(raw);
   if (name == "diff") return DiffOptions{raw.first, raw.second};
   if (name == "train") return train_of(raw.train);
+  if (name == "profile") return profile_of(raw.profile);
+  if (name == "tune") return tune_of(raw);
   if (name == "validate") return validate_of(raw);
   if (name == "calibrate") return calibrate_of(raw);
   if (name == "import") return import_of(raw);
@@ -338,8 +373,8 @@ std::optional<Words> missing_value(const std::vector<std::string>& args) {
   for (std::size_t i = 0; i + 1 < args.size(); ++i) {
     if (!args[i].starts_with("--") || args[i].find('=') != std::string::npos) continue;
     if (args[i] == "--json" || args[i] == "--quiet" || args[i] == "--help" ||
-        args[i] == "--version" || args[i] == "--published" ||
-        (args[i] == "--rules" && rules_is_flag))
+        args[i] == "--version" || args[i] == "--published" || args[i] == "--links" ||
+        args[i] == "--compare" || (args[i] == "--rules" && rules_is_flag))
       continue;
     if (args[i + 1].starts_with("--"))
       return usage(fmt::format("{}: expected a value, found the option {}", args[i].substr(0, 60),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cli/profile_options.h"
 #include "cli/train_options.h"
 #include "plan/training.h"
 #include "planner/search.h"
@@ -67,6 +68,7 @@ struct SimulateOptions {
   std::optional<std::string> cluster;
   std::vector<Setting> settings;
   std::optional<PricePerTime> price;
+  std::optional<std::string> db;  // of a plan on ranks of this machine
   std::optional<std::string> trace;
   std::optional<std::string> out;
 };
@@ -76,6 +78,15 @@ struct CompareOptions {
   std::vector<std::string> clusters;
   std::optional<std::string> rules;
   Seconds time_limit;
+};
+
+struct TuneOptions {
+  JobOptions job;
+  int trials = 4;                  // plans to try
+  int steps = 5;                   // of each trial, after one that does not count
+  std::string launch;              // a command that starts ranks as processes; "" = threads
+  std::vector<std::string> links;  // --emulate-links
+  std::optional<std::string> out;
 };
 
 struct DiffOptions {
@@ -131,7 +142,7 @@ struct VersionOptions {};
 
 using Command = std::variant<Words, VersionOptions, PlanOptions, SimulateOptions, CompareOptions,
                              DiffOptions, ValidateOptions, CalibrateOptions, ImportOptions,
-                             ListOptions, ShowOptions, TrainOptions>;
+                             ListOptions, ShowOptions, TrainOptions, ProfileCommand, TuneOptions>;
 
 struct Invocation {
   CommonOptions common;

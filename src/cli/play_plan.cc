@@ -72,12 +72,62 @@ Result<Timeline> timeline_of(const Job& job, LeafEvaluator& leaf, const Candidat
   return timeline;
 }
 
+struct NamedBlock {
+  BlockKind kind;
+  const char* name;
+};
+std::vector<NamedBlock> blocks_of(ItemKind item) {
+  switch (item) {
+    case ItemKind::Embedding:
+      return {{BlockKind::Embedding, "embedding"}};
+    case ItemKind::DenseLayer:
+      return {{BlockKind::Attention, "attention"}, {BlockKind::DenseFfn, "ffn"}};
+    case ItemKind::MoeLayer:
+      return {{BlockKind::Attention, "attention"}, {BlockKind::Moe, "moe"}};
+    case ItemKind::MtpBlock:
+      return {{BlockKind::MtpEntry, "mtp"}};
+    case ItemKind::Head:
+      return {{BlockKind::Head, "head"}};
+  }
+  return {};
+}
+
+const char* direction_of(const OpPrice& op) {
+  if (op.recomputed) return "R";
+  return op.direction == Direction::Forward     ? "F"
+         : op.direction == Direction::InputGrad ? "I"
+                                                : "W";
+}
+
+// Every op of every item; each item is on all ranks of its stage, for every micro-batch of theirs.
+std::vector<PredictedOp> ops_of(const Job& job, const Strategy& strategy, LeafEvaluator& leaf) {
+  const BlockLayout layout =
+      block_layout(strategy, job.training.sequence, Grid(strategy), job.cluster);
+  const double runs =
+      static_cast<double>(strategy.micro_batches) * strategy.dp * strategy.tp * strategy.cp;
+  std::vector<PredictedOp> ops;
+  for (const ItemClass& item : classes_of(job.model)) {
+    for (const NamedBlock& block : blocks_of(item.kind)) {
+      for (const OpPrice& op : leaf.items().blocks().op_prices(block.kind, item.window, layout)) {
+        OpLabel label{.block = block.name,
+                      .name = op.name,
+                      .kind = to_string(op.kind),
+                      .direction = direction_of(op)};
+        ops.push_back({std::move(label), runs, op.estimate.time});
+      }
+    }
+  }
+  return ops;
+}
+
 }  // namespace
 
-Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
+Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price,
+                             const std::vector<Measurement>& measured) {
   TRY(validate(plan));
   TRY(check_recompute(plan));
-  const KernelTables tables = TRY(KernelTables::published());
+  KernelTables tables = TRY(KernelTables::published());
+  if (!measured.empty()) tables = TRY(tables.preferring(measured, plan.cluster.chip));
   const KernelTimes kernels(tables, plan.cluster.chip, plan.software);
   // What the plan names is not chosen again.
   SoftwareProfile software = plan.software;
@@ -95,6 +145,7 @@ Result<PlayedPlan> play_plan(const Plan& plan, PricePerTime price) {
   const Forecast& forecast = *played.view.plan.forecast;
   played.fits = forecast.memory_peak <= forecast.memory_capacity;
   played.timeline = TRY(timeline_of(job, leaf, candidate));
+  played.ops = ops_of(job, plan.strategy, leaf);
   return played;
 }
 

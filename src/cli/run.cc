@@ -45,6 +45,10 @@ struct Dispatch {
   }
   Result<int> operator()(const ListOptions& o) const { return list_command(o, common, console); }
   Result<int> operator()(const TrainOptions& o) const { return train_command(o, common, console); }
+  Result<int> operator()(const ProfileCommand& o) const {
+    return profile_command(o, common, console);
+  }
+  Result<int> operator()(const TuneOptions& o) const { return tune_command(o, common, console); }
   Result<int> operator()(const ShowOptions& o) const { return show_command(o, common, console); }
 };
 

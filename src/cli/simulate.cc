@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/job.h"
+#include "cli/local.h"
 #include "cli/nearest.h"
 #include "cli/play_plan.h"
 #include "cli/profiles.h"
@@ -48,7 +49,8 @@ Result<int> simulate_command(const SimulateOptions& options, const CommonOptions
                              const Console& console) {
   const Plan plan = TRY(changed_plan(options, common));
   const PricePerTime price = options.price.value_or(plan.cluster.price.value);
-  Result<PlayedPlan> result = play_plan(plan, price);
+  const std::vector<Measurement> measured = TRY(rows_of_machine(plan.cluster, options.db));
+  Result<PlayedPlan> result = play_plan(plan, price, measured);
   if (!result) return tl::unexpected(result.error().within(options.plan));
   PlayedPlan& played = *result;
   if (played.fits) {

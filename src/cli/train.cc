@@ -8,6 +8,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/local.h"
+#include "cli/plan_comparison.h"
+#include "cli/play_plan.h"
 #include "cli/search_job.h"
 #include "report/op_table.h"
 #include "report/perfetto.h"
@@ -93,6 +96,26 @@ std::vector<std::string> assumptions(const Plan& plan) {
   return assumed;
 }
 
+// The forecast beside the measured steps; the trace holds both.
+Result<int> compared(const TrainOptions& options, const Plan& plan, TrainingResult& result,
+                     std::vector<Seconds> steps, const CommonOptions& common,
+                     const Console& console) {
+  const std::vector<Measurement> rows = TRY(rows_of_machine(plan.cluster, options.db));
+  const PlayedPlan predicted = TRY(play_plan(plan, PricePerTime(), rows));
+  const MeasuredSteps measured{std::move(result.timeline), std::move(steps), result.ranks};
+  if (measured.steps.empty() || result.ranks == 0)
+    return unsupported("--compare: expected ranks that are threads, and a step at least");
+  const PlanComparison comparison = compare_plan(plan, predicted, measured);
+  if (options.trace) {
+    const Timeline middle = middle_step(measured);
+    const std::string trace =
+        perfetto_trace({{"predicted", predicted.timeline}, {"measured", middle}}, plan.model.name);
+    TRY(write_file(*options.trace, trace));
+  }
+  console.out << (common.json ? to_json(comparison).text() + "\n" : text_of(comparison));
+  return result.stopped ? kInterrupted : kDone;
+}
+
 }  // namespace
 
 Result<int> train_command(const TrainOptions& options, const CommonOptions& common,
@@ -104,7 +127,11 @@ Result<int> train_command(const TrainOptions& options, const CommonOptions& comm
   TRY(teller.open(first));
   TrainingOptions training = options.training;
   training.stop = console.stop;
-  const OnStep tell = [&](const StepMetrics& m) { return teller.tell(m); };
+  std::vector<Seconds> steps;
+  const OnStep tell = [&](const StepMetrics& m) {
+    steps.push_back(m.seconds * sec);
+    return teller.tell(m);
+  };
   const OnBroken end = [&](const Error& error, bool speaks) {
     if (speaks) console.err << "narrows: " << error.within(options.plan).message << std::endl;
     std::_Exit(1);
@@ -112,6 +139,7 @@ Result<int> train_command(const TrainOptions& options, const CommonOptions& comm
   Result<TrainingResult> result = run_training(plan, training, tell, end);
   if (!result) return tl::unexpected(result.error().within(options.plan));
   if (!leads_job()) return result->stopped ? kInterrupted : kDone;
+  if (options.compare) return compared(options, plan, *result, std::move(steps), common, console);
   if (options.trace) {
     TRY(write_file(*options.trace,
                    perfetto_trace(result->timeline, fmt::format("{}, measured", plan.model.name))));

@@ -88,6 +88,8 @@ void add_train(CLI::App& app, RawTrain& raw) {
   train->add_option("--seed", raw.seed, "of the order of samples (1)");
   train->add_option("--metrics", raw.metrics, "a line of JSON a step");
   train->add_option("--trace", raw.trace, "write the measured trace for Perfetto");
+  train->add_flag("--compare", raw.compare, "the forecast beside what was measured, op by op");
+  train->add_option("--db", raw.db, "store that prices a plan on ranks of this machine");
   train->add_option("--checkpoint", raw.checkpoint, "folder to save checkpoints in");
   train->add_option("--checkpoint-every", raw.every, "steps (100); the last is saved too");
   train->add_option("--resume", raw.resume, "folder of checkpoints to go on from");
@@ -118,7 +120,9 @@ Result<TrainOptions> train_of(const RawTrain& raw) {
   o.training.optimizer.steps = o.training.steps;
   if (!raw.metrics.empty()) o.metrics = raw.metrics;
   if (!raw.trace.empty()) o.trace = raw.trace;
-  o.training.trace = o.trace.has_value();
+  o.compare = raw.compare;
+  if (!raw.db.empty()) o.db = raw.db;
+  o.training.trace = o.trace.has_value() || o.compare;
   return o;
 }
 

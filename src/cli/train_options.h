@@ -20,13 +20,16 @@ struct TrainOptions {
   TrainingOptions training;
   std::optional<std::string> metrics;
   std::optional<std::string> trace;
+  bool compare = false;           // the plan's forecast beside what was measured
+  std::optional<std::string> db;  // that prices a plan on this machine's own ranks
 };
 
 // Options as words; "" = not given.
 struct RawTrain {
   std::string plan, data, steps, init, lr, warmup, schedule, beta, eps, weight_decay, clip, aux,
-      bias_rate, mtp_weight, seed, metrics, trace, checkpoint, every, resume;
+      bias_rate, mtp_weight, seed, metrics, trace, checkpoint, every, resume, db;
   std::vector<std::string> links;
+  bool compare = false;
 };
 
 void add_train(CLI::App& app, RawTrain& raw);

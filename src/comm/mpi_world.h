@@ -27,6 +27,8 @@ class MpiWorld {
   static bool is_launched();
   // This process's rank as its launcher says, before `open`; 0 where it was not launched.
   static int launched_rank();
+  // … and how many processes the job has; 1 where the launcher does not say.
+  static int launched_size();
 
   // Once in a process. Device where MPI does not start.
   static Result<std::unique_ptr<MpiWorld>> open(const MpiWorldOptions& options);

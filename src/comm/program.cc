@@ -23,6 +23,7 @@ constexpr Name kNames[] = {{"direct", Algorithm::Direct},
 // What a plan writes for the ways in which experts and context exchange their data.
 constexpr Name kExchanges[] = {{"deepep", Algorithm::TwoHop},
                                {"all-to-all", Algorithm::Direct},
+                               {"per-rank", Algorithm::Direct},
                                {"all-gather", Algorithm::Direct}};
 
 // Up to here every member sums everything: one exchange instead of two is worth the bytes.

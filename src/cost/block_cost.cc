@@ -67,7 +67,8 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.parallel_loss,
           s.keeps_gathered,
           s.gradient_dtype,
-          s.stepwise_context};
+          s.stepwise_context,
+          s.wide_storage};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {
@@ -123,9 +124,12 @@ double BlockPricer::fullest_over_mean(int ep, double tokens) const {
 
 RoutedLoad BlockPricer::routed_load(const BlockLayout& layout) const {
   const int ep = layout.sharding.ep;
-  // DeepEP sends a token once to a rank; the others a copy to each expert, or all to all.
+  // DeepEP and PerRank send a token once to a rank; the others a copy to each expert, or all to
+  // all.
   double arriving = model_.moe->top_k;
-  if (software_.dispatcher == Dispatcher::DeepEp) arriving = reach(ep, cluster_.gpus_per_node).gpus;
+  const bool once =
+      software_.dispatcher == Dispatcher::DeepEp || software_.dispatcher == Dispatcher::PerRank;
+  if (once) arriving = reach(ep, cluster_.gpus_per_node).gpus;
   if (software_.dispatcher == Dispatcher::AllGather) arriving = ep;
   const double fullest = fullest_over_mean(ep, tokens_outside(layout.sharding));
   // All ranks of the group wait for the fullest one: its rows are what a layer takes. Memory is
@@ -168,7 +172,7 @@ std::optional<ContextExchange> BlockPricer::context_exchange(const BlockLayout& 
   return exchanges_.emplace(layout, best).first->second;
 }
 
-BlockCost BlockPricer::compute(const Key& key) const {
+Graph BlockPricer::graph_of(const Key& key) const {
   const Fusions fusions = fusions_of(software_);
   const RoutedLoad load = key.kind == BlockKind::Moe ? routed_load(key.layout) : RoutedLoad{};
   Graph graph = build_block({key.kind, key.layout.sharding, key.layout.recipe, fusions, key.window},
@@ -176,7 +180,36 @@ BlockCost BlockPricer::compute(const Key& key) const {
   // Full recomputation is of layers: no stack multiplies by the vocabulary twice.
   const bool head = key.kind == BlockKind::Head && key.layout.recompute == Recompute::Full;
   differentiate(graph, head ? Recompute::None : key.layout.recompute, fusions);
+  return graph;
+}
 
+// Where kernels work in f32 under a narrower recipe, what waits for a gradient waits in bf16.
+void BlockPricer::add_packing(const Graph& graph, Recipe recipe, BlockCost& cost) const {
+  if (!software_.wide_storage || recipe == Recipe::F32) return;
+  double kept = 0, read = 0;
+  std::vector<TensorId> ids = graph.kept_for_input;
+  ids.insert(ids.end(), graph.kept_for_weight.begin(), graph.kept_for_weight.end());
+  for (const TensorId id : ids) {
+    const Tensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+    const double elements = tensor.rows.expected * tensor.columns;
+    kept += elements;
+    const bool is_read =
+        std::any_of(graph.forward.begin(), graph.forward.end(), [id](const Op& op) {
+          return std::count(op.input_grad_needs.begin(), op.input_grad_needs.end(), id) > 0;
+        });
+    if (is_read) read += elements;
+  }
+  const auto add = [](PassCost& pass, const Estimate& estimate) {
+    pass.stream += estimate.time;
+    pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
+    pass.uncertain += estimate.error * estimate.time;
+  };
+  if (kept > 0) add(cost.forward, kernels_.packing(Direction::Forward, kept));
+  if (read > 0) add(cost.input_grad, kernels_.packing(Direction::InputGrad, read));
+}
+
+BlockCost BlockPricer::compute(const Key& key) const {
+  const Graph graph = graph_of(key);
   BlockCost cost;
   ExchangeCost again;
   cost.forward = price_ops(graph.forward, key, cost.exchange);
@@ -184,6 +217,7 @@ BlockCost BlockPricer::compute(const Key& key) const {
   cost.recomputed_exchange = again.forward();
   cost.input_grad = price_ops(graph.input_grad, key, cost.exchange);
   cost.weight_grad = price_ops(graph.weight_grad, key, cost.exchange);
+  add_packing(graph, key.layout.recipe, cost);
   cost.kept = kept_bytes(graph);
   cost.transient = transient_bytes(graph);
   return cost;
@@ -211,7 +245,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
     estimate.time *= software_.attention_slowdown;
     if (is_quantised(recipe)) estimate.time /= software_.narrow_attention;
   } else {
-    estimate = kernels_.memory_bound(op.kind, op.traffic);
+    estimate = kernels_.memory_bound(op.kind, op.traffic, op.direction);
     estimate.time *= software_.stream_slowdown;
   }
   // A stack's own kernels were measured beside communication; alone they take less.
@@ -251,6 +285,60 @@ bool BlockPricer::gathers_quantised(const CollectiveShape& what, const Key& key)
          what.axis == Axis::Tp && what.what == CollectiveKind::AllGather;
 }
 
+// A stack that sends tokens once to a rank lays their rows out for each destination, or sums what
+// comes back; its dispatch first tells the other ranks how many come, for which experts and with
+// which weights, and its gradient brings back the weights' gradients.
+Seconds BlockPricer::around_exchange(const Op& op, const Reach& reached,
+                                     const BlockLayout& layout) const {
+  if (software_.dispatcher != Dispatcher::PerRank) return {};
+  const CollectiveShape& what = op.collective;
+  const double sent = what.tokens * reached.gpus;
+  const Seconds rows =
+      kernels_.memory_bound(OpKind::Permute, (what.tokens + sent) * what.bytes).time;
+  if (what.what != CollectiveKind::Dispatch && op.direction == Direction::Forward) return rows;
+  if (what.what == CollectiveKind::Dispatch && op.direction != Direction::Forward) return rows;
+  const auto exchanged = [&](Bytes bytes) {
+    return collective_time({CollectiveKind::AllToAll, Axis::Ep, bytes, 0}, layout.ep, cluster_)
+        .time;
+  };
+  const Seconds slips = exchanged(sent * model_.moe->top_k * 4 * byte);
+  if (op.direction != Direction::Forward) return rows + slips;
+  return rows + 2 * slips + exchanged(4.0 * layout.sharding.ep * byte);
+}
+
+Seconds BlockPricer::exchange_price(const Op& op, const BlockLayout& layout) const {
+  const Reach& reached = reach(layout.sharding.ep, domain_members(layout.ep, cluster_));
+  return exchange_time(op.collective, router_of(*model_.moe), reached, layout.ep, cluster_,
+                       software_.dispatcher)
+             .time +
+         around_exchange(op, reached, layout);
+}
+
+std::vector<OpPrice> BlockPricer::op_prices(BlockKind kind, bool window,
+                                            const BlockLayout& layout) {
+  Key key{kind, window, layout};
+  if (kind == BlockKind::Attention)
+    key.layout.sharding.context = context_exchange(layout).value_or(ContextExchange::AllGather);
+  const Graph graph = graph_of(key);
+  std::vector<OpPrice> prices;
+  for (const auto* ops :
+       {&graph.forward, &graph.recompute, &graph.input_grad, &graph.weight_grad}) {
+    for (const Op& op : *ops) {
+      OpPrice price{op.name, op.kind, op.direction, op.recomputed, {}};
+      if (op.kind != OpKind::Collective) {
+        price.estimate = price_op(op, layout.recipe);
+      } else if (op.collective.axis != Axis::Ep) {
+        price.estimate =
+            collective_time(op.collective, span_on(layout, op.collective.axis), cluster_);
+      } else if (layout.sharding.ep > 1) {
+        price.estimate.time = exchange_price(op, layout);
+      }
+      prices.push_back(std::move(price));
+    }
+  }
+  return prices;
+}
+
 PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
                                 ExchangeCost& exchange) const {
   const BlockLayout& layout = key.layout;
@@ -271,11 +359,7 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     const Axis axis = op.collective.axis;
     if (axis == Axis::Ep) {
       if (layout.sharding.ep == 1) continue;
-      const Seconds time =
-          exchange_time(op.collective, router_of(*model_.moe),
-                        reach(layout.sharding.ep, domain_members(layout.ep, cluster_)), layout.ep,
-                        cluster_, software_.dispatcher)
-              .time;
+      const Seconds time = exchange_price(op, layout);
       const bool dispatches = op.collective.what == CollectiveKind::Dispatch;
       const bool waits = dispatches && op.direction == Direction::Forward &&
                          software_.dispatcher == Dispatcher::AllToAll;

@@ -51,6 +51,15 @@ struct BlockCost {
   TransientBytes transient;
 };
 
+// One op of a block as it is priced.
+struct OpPrice {
+  std::string name;  // as in the op graph
+  OpKind kind = OpKind::Elementwise;
+  Direction direction = Direction::Forward;
+  bool recomputed = false;
+  Estimate estimate;
+};
+
 // How the model's router spreads over its groups: sampled once, given to every pricer. Empty for a
 // dense model.
 GroupCounts routed_groups(const ModelSpec& model);
@@ -63,6 +72,8 @@ class BlockPricer {
               Routing routing, const KernelTimes& kernels, const GroupCounts& counts);
 
   const BlockCost& price(BlockKind kind, bool window, const BlockLayout& layout);
+  // Every op of its passes, in order; what is exchanged over one rank takes no time.
+  std::vector<OpPrice> op_prices(BlockKind kind, bool window, const BlockLayout& layout);
   // How attention is exchanged under context parallelism: of the stack's ways the quickest for this
   // layout, the same for all layers; nothing without.
   std::optional<ContextExchange> context_exchange(const BlockLayout& layout);
@@ -85,11 +96,15 @@ class BlockPricer {
   // tokens).
   const Reach& reach(int ep, int node) const;
   double fullest_over_mean(int ep, double tokens) const;
+  Graph graph_of(const Key& key) const;
   BlockCost compute(const Key& key) const;
+  void add_packing(const Graph& graph, Recipe recipe, BlockCost& cost) const;
+  Seconds exchange_price(const Op& op, const BlockLayout& layout) const;
   PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
   Estimate price_op(const Op& op, Recipe recipe) const;
   Seconds each_expert() const;
   bool gathers_quantised(const CollectiveShape& what, const Key& key) const;
+  Seconds around_exchange(const Op& op, const Reach& reached, const BlockLayout& layout) const;
   Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;
 
   const ModelSpec& model_;

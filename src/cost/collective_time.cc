@@ -4,6 +4,8 @@
 #include "cost/collective_time_constants.h"
 #include "cost/collective_time_curves.h"
 #include "cost/collective_time_network.h"
+#include "cost/machine_links.h"
+#include "cost/machine_times.h"
 
 namespace narrows {
 
@@ -83,6 +85,8 @@ Estimate collective_time(const CollectiveShape& what, const Span& span, const Cl
   ASSERT(what.what != CollectiveKind::Combine);
   if (span.size() < 2 || what.bytes <= Bytes{}) return {Seconds{}, Basis::Measured, 0};
   ASSERT(span.inside.size() == cluster.levels.size());
+  if (is_machine(cluster.chip))
+    return machine_collective_time(what.what, span.size(), what.bytes, cluster);
   const int members = domain_members(span, cluster);
   if (members == span.size()) return inside_time(what, members, cluster);
   const Seconds busy = domain_busy(what, members, cluster);

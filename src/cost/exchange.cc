@@ -51,6 +51,11 @@ Seconds domain_part(const CollectiveShape& what, const Reach& reach, const Span&
   return what.tokens * reach.gpus * what.bytes / rate + level.latency.value;
 }
 
+// Whether it sends a token once to each of its places.
+bool needs_reach(Dispatcher dispatcher) {
+  return dispatcher == Dispatcher::DeepEp || dispatcher == Dispatcher::PerRank;
+}
+
 }  // namespace
 
 Estimate two_hop_time(const CollectiveShape& what, const Reach& reach, const Span& span,
@@ -72,6 +77,10 @@ Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, 
       plain.what = CollectiveKind::AllToAll;
       plain.bytes = what.tokens * routing.top_k * what.bytes;
       break;
+    case Dispatcher::PerRank:
+      plain.what = CollectiveKind::AllToAll;
+      plain.bytes = what.tokens * reach.gpus * what.bytes;
+      break;
     case Dispatcher::AllGather:
       plain.what = what.what == CollectiveKind::Dispatch ? CollectiveKind::AllGather
                                                          : CollectiveKind::ReduceScatter;
@@ -84,7 +93,7 @@ Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, 
 Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher, const GroupCounts& counts) {
   Reach reach;
-  if (dispatcher == Dispatcher::DeepEp && span.size() > 1) {
+  if (needs_reach(dispatcher) && span.size() > 1) {
     reach = expected_reach(routing, span.size(), domain_members(span, cluster), counts);
   }
   return exchange_time(what, routing, reach, span, cluster, dispatcher);
@@ -92,7 +101,7 @@ Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, 
 
 Estimate exchange_time(const CollectiveShape& what, const RouterShape& routing, const Span& span,
                        const Cluster& cluster, Dispatcher dispatcher) {
-  if (dispatcher != Dispatcher::DeepEp) {
+  if (!needs_reach(dispatcher)) {
     return exchange_time(what, routing, span, cluster, dispatcher, GroupCounts{});
   }
   return exchange_time(what, routing, span, cluster, dispatcher, sample_groups(routing));

@@ -6,15 +6,21 @@
 #include "cost/kernel_time_attention.h"
 #include "cost/kernel_time_matmul.h"
 #include "cost/kernel_time_memory.h"
+#include "cost/machine_times.h"
 
 namespace narrows {
 
 KernelTimes::KernelTimes(const KernelTables& tables, const Chip& chip,
-                         const std::string& generation, const std::string& attention_generation)
-    : matmul_(std::make_unique<MatmulTimes>(tables, chip, generation)),
-      attention_(std::make_unique<AttentionTimes>(
-          tables, chip, attention_generation.empty() ? generation : attention_generation)),
-      memory_(std::make_unique<MemoryTimes>(tables, chip)) {}
+                         const std::string& generation, const std::string& attention_generation) {
+  if (is_machine(chip)) {
+    machine_ = std::make_unique<MachineTimes>(tables, chip);
+    return;
+  }
+  matmul_ = std::make_unique<MatmulTimes>(tables, chip, generation);
+  attention_ = std::make_unique<AttentionTimes>(
+      tables, chip, attention_generation.empty() ? generation : attention_generation);
+  memory_ = std::make_unique<MemoryTimes>(tables, chip);
+}
 
 KernelTimes::KernelTimes(const KernelTables& tables, const Chip& chip,
                          const SoftwareProfile& software)
@@ -25,11 +31,13 @@ KernelTimes::KernelTimes(KernelTimes&&) noexcept = default;
 KernelTimes& KernelTimes::operator=(KernelTimes&&) noexcept = default;
 
 Estimate KernelTimes::matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const {
+  if (machine_) return machine_->matmul(recipe, direction, shape);
   return matmul_->time(recipe, direction, shape);
 }
 
 Estimate KernelTimes::attention(Recipe recipe, Direction direction,
                                 const AttentionShape& shape) const {
+  if (machine_) return machine_->attention(direction, shape);
   return attention_->time(recipe, direction, shape);
 }
 
@@ -59,12 +67,18 @@ Estimate KernelTimes::materialised_attention(Recipe recipe, Direction direction,
   return sum;
 }
 
-Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic) const {
+Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic, Direction direction) const {
+  if (machine_) return machine_->memory_bound(kind, direction, traffic);
   return memory_->time(kind, traffic);
 }
 
+Estimate KernelTimes::packing(Direction direction, double elements) const {
+  if (machine_) return machine_->packing(direction, elements);
+  return {Seconds(), Basis::Measured, 0};
+}
+
 Estimate KernelTimes::optimizer(Bytes traffic) const {
-  return memory_->time(OpKind::Optimizer, traffic);
+  return memory_bound(OpKind::Optimizer, traffic);
 }
 
 }  // namespace narrows

@@ -26,6 +26,7 @@ namespace narrows {
 class MatmulTimes;
 class AttentionTimes;
 class MemoryTimes;
+class MachineTimes;
 
 // Times on one chip. Reads the tables while it is made and keeps nothing of them. Const is
 // thread-safe.
@@ -50,8 +51,11 @@ class KernelTimes {
   // masked ones too: two forward, four in its backward. Without softmax and dropout between them.
   Estimate materialised_attention(Recipe recipe, Direction direction,
                                   const AttentionShape& shape) const;
-  // A kernel that only moves data; `traffic` is the least it must read and write.
-  Estimate memory_bound(OpKind kind, Bytes traffic) const;
+  // A kernel that only moves data; `traffic` is the least it must read and write. Published tables
+  // do not tell directions apart; a machine's own measurements do (machine_times.h).
+  Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward) const;
+  // A machine's activations packed to wait in bf16 (Forward) and unpacked; nothing elsewhere.
+  Estimate packing(Direction direction, double elements) const;
   // One pass of the optimizer over its state.
   Estimate optimizer(Bytes traffic) const;
 
@@ -59,6 +63,7 @@ class KernelTimes {
   std::unique_ptr<MatmulTimes> matmul_;
   std::unique_ptr<AttentionTimes> attention_;
   std::unique_ptr<MemoryTimes> memory_;
+  std::unique_ptr<MachineTimes> machine_;  // of a machine, in place of the others
 };
 
 }  // namespace narrows

@@ -21,16 +21,6 @@ Scatter::Place place_of(const AttentionShape& shape, double multiprocessors) {
           0.7 * log2_of(each), shape.causal ? 0.7 : 0.0};
 }
 
-// The longest sequence of the published training kernels, whose heads are as wide in keys as in
-// values.
-constexpr double kLongest = 16384;
-
-// What causal attention loses to the whole matrix is its blocks on the diagonal, a share of the
-// work that falls with the sequence: from the longest measured one on the loss falls in proportion.
-double beyond_measured(double causal, double whole, double length) {
-  return whole > causal ? whole + (causal - whole) * kLongest / length : causal;
-}
-
 double deviation(double a, double b) { return a < b ? b / a - 1 : a / b - 1; }
 
 }  // namespace
@@ -109,18 +99,10 @@ Estimate AttentionTimes::time(Recipe recipe, Direction direction,
   const Seconds floor = attention_floor(wide ? wide_ : rates_, direction, shape);
   if (model.efficiencies.empty()) return {floor / 0.5, Basis::Roofline, 0.5};
   const Interpolated result = model.efficiencies.at(place_of(shape, rates_.multiprocessors));
-  double efficiency = result.value;
-  const double length = 2 * attended_keys(shape);
-  if (shape.causal && length > kLongest && shape.qk_dim == shape.v_dim) {
-    AttentionShape whole = shape;
-    whole.causal = false;
-    efficiency = beyond_measured(
-        efficiency, model.efficiencies.at(place_of(whole, rates_.multiprocessors)).value, length);
-  }
   Basis basis = basis_of(model.relation);
   if (basis == Basis::Interpolated && !result.inside) basis = Basis::Transferred;
   if (wide) basis = Basis::Roofline;
-  return {floor / efficiency, basis, error_of(basis, model.residual, model.relation)};
+  return {floor / result.value, basis, error_of(basis, model.residual, model.relation)};
 }
 
 }  // namespace narrows

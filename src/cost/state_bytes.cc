@@ -68,7 +68,7 @@ ShardSizes shard_sizes(const Strategy& strategy, const Grid& grid) {
 Dtype stored_weight(Recipe recipe, bool linear, const SoftwareProfile& software) {
   if (linear && is_quantised(recipe) && software.resident_quantised_weights)
     return operand_dtype(recipe);
-  return activation_dtype(recipe);
+  return stored_dtype(software, recipe);
 }
 
 namespace {
@@ -90,7 +90,8 @@ Bytes weight_element(Dtype dtype) {
 // Master weights and both moments; a float recipe's weights are their own master.
 Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
   const Bytes moments = 2 * size_of(software.moment_dtype);
-  return recipe == Recipe::F32 ? moments : moments + size_of(software.master_dtype);
+  return stored_dtype(software, recipe) == Dtype::F32 ? moments
+                                                      : moments + size_of(software.master_dtype);
 }
 
 }  // namespace
@@ -125,7 +126,7 @@ Bytes optimizer_traffic(const HeldParameters& all, const Strategy& strategy, con
   // The gradient twice (its norm, then the update), state in and out, the weight out.
   const Bytes element = 2 * size_of(software.gradient_dtype) +
                         2 * optimizer_element(strategy.precision, software) +
-                        size_of(activation_dtype(strategy.precision));
+                        size_of(stored_dtype(software, strategy.precision));
   return (dense + expert) * element;
 }
 

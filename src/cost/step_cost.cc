@@ -72,7 +72,7 @@ Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& 
                const BlockPricer& blocks) {
   if (strategy.pp == 1) return {};
   const Bytes message = tokens_outside(layout.sharding) * blocks.model().hidden *
-                        size_of(activation_dtype(layout.recipe));
+                        size_of(stored_dtype(blocks.software(), layout.recipe));
   const Span neighbours = span_of(blocks.cluster(), 2, grid.stride(Axis::Pp));
   const auto send = [&](Bytes bytes) {
     return collective_time({CollectiveKind::SendRecv, Axis::Pp, bytes, 0}, neighbours,
@@ -290,7 +290,7 @@ TailCost StepCost::tail(const HeldParameters& all, Seconds window) const {
   const Cluster& cluster = pricer_.blocks().cluster();
   const ModelSpec& model = pricer_.blocks().model();
   const Bytes wire = size_of(software.gradient_wire_dtype);
-  const Bytes weight = size_of(activation_dtype(strategy_.precision));
+  const Bytes weight = size_of(stored_dtype(software, strategy_.precision));
   const auto over = [&](CollectiveKind what, Bytes element) {
     Seconds time;
     const auto add = [&](double parameters, ParamClass group) {

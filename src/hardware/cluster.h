@@ -28,6 +28,20 @@ struct Level {
   friend bool operator==(const Level&, const Level&) = default;
 };
 
+// A collective's measured times among `ranks` ranks of the cluster, by size.
+struct MeasuredCollective {
+  struct Point {
+    Bytes bytes;
+    Seconds time;
+    friend bool operator==(const Point&, const Point&) = default;
+  };
+  std::string what;  // as model/op.h names it: "all-reduce"
+  int ranks = 2;
+  std::vector<Point> points;  // ascending in bytes
+
+  friend bool operator==(const MeasuredCollective&, const MeasuredCollective&) = default;
+};
+
 struct Cluster {
   std::string name;
   std::string title;
@@ -40,6 +54,8 @@ struct Cluster {
   std::string price_date;
   Figure<Watts> node_power;  // a whole node under load; 0 = unknown
   std::string software;      // its own training stack, "" = none
+  // Measured on this very cluster; they come before what its levels say.
+  std::vector<MeasuredCollective> collectives;
   std::string notes;
 
   friend bool operator==(const Cluster&, const Cluster&) = default;

@@ -56,6 +56,48 @@ Result<std::vector<Level>> read_levels(JsonObject& object) {
       fmt::format("{}: expected at least one level, found none", object.place("levels")));
 }
 
+Result<std::vector<double>> read_numbers(JsonObject& object, const char* key) {
+  const Json* array = TRY(object.array(key));
+  std::vector<double> numbers;
+  for (const Json& item : array->items()) {
+    const bool rises =
+        item.is_number() && item.number() > 0 &&
+        (numbers.empty() || key != std::string_view("bytes") || item.number() > numbers.back());
+    if (!rises) return invalid(object.place(key) + ": expected numbers above 0, bytes ascending");
+    numbers.push_back(item.number());
+  }
+  if (!numbers.empty()) return numbers;
+  return invalid(object.place(key) + ": expected at least one number");
+}
+
+Result<MeasuredCollective> read_collective(JsonObject& object) {
+  MeasuredCollective curve;
+  curve.what = TRY(object.string("what"));
+  curve.ranks = static_cast<int>(TRY(object.integer("ranks", 2, kMostGpus)));
+  const std::vector<double> bytes = TRY(read_numbers(object, "bytes"));
+  const std::vector<double> seconds = TRY(read_numbers(object, "seconds"));
+  if (bytes.size() != seconds.size()) {
+    return invalid(fmt::format("{}: expected {} numbers, as many as bytes, found {}",
+                               object.place("seconds"), bytes.size(), seconds.size()));
+  }
+  TRY(object.finish());
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    curve.points.push_back({bytes[i] * byte, seconds[i] * sec});
+  return curve;
+}
+
+Status read_collectives(JsonObject& object, Cluster& cluster) {
+  if (!object.has("collectives")) return {};
+  cluster.collectives.clear();
+  const Json* array = TRY(object.array("collectives"));
+  for (const Json& item : array->items()) {
+    JsonObject entry = TRY(JsonObject::of(
+        item, object.file(), fmt::format("collectives[{}]", cluster.collectives.size())));
+    cluster.collectives.push_back(TRY(read_collective(entry)));
+  }
+  return {};
+}
+
 // What a node type and a cluster share; fields that are absent keep what `cluster` has already.
 Status read_common(JsonObject& object, const ProfileNames& names, Cluster& cluster) {
   cluster.name = TRY(read_name(object, "name", true));
@@ -82,8 +124,21 @@ Status read_common(JsonObject& object, const ProfileNames& names, Cluster& clust
   }
   if (object.has("node_power")) cluster.node_power = TRY(read_figure<Watts>(object, "node_power"));
   cluster.software = TRY(object.string_or("software", cluster.software));
+  TRY(read_collectives(object, cluster));
   cluster.notes = TRY(object.string_or("notes", cluster.notes));
   return {};
+}
+
+Json collective_json(const MeasuredCollective& curve) {
+  Json bytes = Json::array(), seconds = Json::array();
+  for (const MeasuredCollective::Point& point : curve.points) {
+    bytes.push(point.bytes / byte);
+    seconds.push(point.time / sec);
+  }
+  Json object = Json::object();
+  object.set("what", curve.what).set("ranks", curve.ranks);
+  object.set("bytes", std::move(bytes)).set("seconds", std::move(seconds));
+  return object;
 }
 
 Json level_json(const Level& level) {
@@ -146,6 +201,11 @@ Json to_json(const Cluster& cluster) {
   }
   if (cluster.node_power.value > Watts()) object.set("node_power", to_json(cluster.node_power));
   if (!cluster.software.empty()) object.set("software", cluster.software);
+  if (!cluster.collectives.empty()) {
+    Json curves = Json::array();
+    for (const MeasuredCollective& curve : cluster.collectives) curves.push(collective_json(curve));
+    object.set("collectives", std::move(curves));
+  }
   if (!cluster.notes.empty()) object.set("notes", cluster.notes);
   return object;
 }

@@ -53,6 +53,7 @@ struct Fusions {
   // they travel, attention runs rank by rank of the group, and what the steps make (outputs, and
   // gradients, which pass round a ring) is merged in float32 by operations.
   bool stepwise_context = false;
+  bool wide = false;  // activations are f32 whatever the recipe
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

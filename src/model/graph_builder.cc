@@ -64,13 +64,14 @@ TensorId GraphBuilder::multiply(const std::string& name, TensorId x, TensorId in
   op.name = name;
   op.precision = precision;
   op.matmul = shape;
-  const Dtype stored = precision == recipe_ ? operand_dtype(recipe_) : activation_dtype(recipe_);
+  const Dtype weight =
+      precision == recipe_ && is_quantised(recipe_) ? operand_dtype(recipe_) : stored();
   op.weight = static_cast<double>(shape.groups) * static_cast<double>(shape.n) *
-              static_cast<double>(shape.k) * size_of(stored);
+              static_cast<double>(shape.k) * size_of(weight);
   op.inputs = {input};
   op.outputs = {out};
   // The weight gradient needs the input: the quantised copy where the stack keeps that one.
-  const bool narrow = at(x).dtype != activation_dtype(recipe_);  // kept in a narrow format already
+  const bool narrow = at(x).dtype != stored();  // kept in a narrow format already
   op.frozen = frozen_;
   if (!frozen_) {
     op.weight_grad_needs = {input != x && fusions_.quantised_activations && !narrow ? input : x};
@@ -101,8 +102,7 @@ TensorId GraphBuilder::rope(const std::string& name, std::initializer_list<Tenso
   op.name = name;
   // Not fused: to float32, the rotation, back and the assembly are passes of their own, 20 bytes an
   // element instead of 4.
-  op.traffic = (fusions_.rope ? 1 : 5) * rows.expected * traffic_columns *
-               size_of(activation_dtype(recipe_));
+  op.traffic = (fusions_.rope ? 1 : 5) * rows.expected * traffic_columns * size_of(stored());
   op.inputs = inputs;
   op.outputs = {out};
   graph_.forward.push_back(std::move(op));
@@ -114,8 +114,7 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
   const double columns = static_cast<double>(shape.heads) * shape.v_dim;
   // DeepSeek-V3 caches the input of the linear after attention in 12 bits (deepseek2024 §3.3.3).
   const bool narrow = fusions_.quantised_activations && is_quantised(recipe_);
-  const TensorId out =
-      tensor("attention out", rows, columns, narrow ? Dtype::E5M6 : activation_dtype(recipe_));
+  const TensorId out = tensor("attention out", rows, columns, narrow ? Dtype::E5M6 : stored());
   const TensorId statistics = tensor("log-sum-exp", rows, shape.heads, Dtype::F32);
   Op op;
   op.kind = OpKind::Attention;

@@ -17,8 +17,10 @@ class GraphBuilder {
 
   TensorId tensor(std::string name, Rows rows, double columns, Dtype dtype);
   TensorId activation(std::string name, Rows rows, double columns) {
-    return tensor(std::move(name), rows, columns, activation_dtype(recipe_));
+    return tensor(std::move(name), rows, columns, stored());
   }
+  // How activations are stored.
+  Dtype stored() const { return fusions_.wide ? Dtype::F32 : activation_dtype(recipe_); }
 
   // x -> normalised x; with `residual`, the residual addition is part of the kernel (or a pass of
   // its own if not fused).

@@ -73,28 +73,51 @@ Json counter(const MemorySample& sample) {
   return json;
 }
 
-}  // namespace
-
-std::string perfetto_trace(const Timeline& timeline, const std::string& title) {
-  std::vector<Json> events;
+// The events of one timeline; its processes are numbered from `first`.
+void add_events(const Timeline& timeline, const std::string& prefix, int first,
+                std::vector<Json>& all) {
+  const std::size_t begin = all.size();
   for (int rank = 0; rank < timeline.ranks; ++rank) {
-    events.push_back(metadata("process_name", fmt::format("pipeline rank {}", rank), rank));
+    all.push_back(metadata("process_name", fmt::format("{}pipeline rank {}", prefix, rank), rank));
     for (std::size_t stream = 0; stream < timeline.streams.size(); ++stream) {
-      events.push_back(metadata("thread_name", timeline.streams[stream], rank));
-      events.back().set("tid", static_cast<std::int64_t>(stream));
+      all.push_back(metadata("thread_name", timeline.streams[stream], rank));
+      all.back().set("tid", static_cast<std::int64_t>(stream));
     }
   }
-  for (const TimeSpan& span : timeline.spans) events.push_back(slice(span));
+  for (const TimeSpan& span : timeline.spans) all.push_back(slice(span));
   for (const OpSpan& op : timeline.ops) {
-    events.push_back(slice(op, timeline.op_labels[static_cast<std::size_t>(op.label)]));
+    all.push_back(slice(op, timeline.op_labels[static_cast<std::size_t>(op.label)]));
   }
-  for (const MemorySample& sample : timeline.memory) events.push_back(counter(sample));
+  for (const MemorySample& sample : timeline.memory) all.push_back(counter(sample));
+  for (std::size_t i = begin; i < all.size() && first > 0; ++i)
+    all[i].set("pid", first + all[i].find("pid")->integer());
+}
+
+std::string file_of(const std::vector<Json>& events, const std::string& title) {
   std::string out = fmt::format(
       "{{\"displayTimeUnit\": \"ms\",\n\"otherData\": {{\"title\": {}}},\n\"traceEvents\": [\n",
       Json(title).compact());
   for (std::size_t i = 0; i < events.size(); ++i)
     out += events[i].compact() + (i + 1 < events.size() ? ",\n" : "\n");
   return out + "]}\n";
+}
+
+}  // namespace
+
+std::string perfetto_trace(const Timeline& timeline, const std::string& title) {
+  std::vector<Json> events;
+  add_events(timeline, "", 0, events);
+  return file_of(events, title);
+}
+
+std::string perfetto_trace(const std::vector<TracePart>& parts, const std::string& title) {
+  std::vector<Json> events;
+  int first = 0;
+  for (const TracePart& part : parts) {
+    add_events(part.timeline, part.name + ", ", first, events);
+    first += part.timeline.ranks;
+  }
+  return file_of(events, title);
 }
 
 }  // namespace narrows

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "timeline/timeline.h"
 
@@ -12,5 +13,12 @@ namespace narrows {
 
 // The whole file. `title` names the trace in its metadata.
 std::string perfetto_trace(const Timeline& timeline, const std::string& title);
+
+// Several timelines of one program one below the other, such as the predicted and the measured.
+struct TracePart {
+  std::string name;
+  const Timeline& timeline;  // borrows
+};
+std::string perfetto_trace(const std::vector<TracePart>& parts, const std::string& title);
 
 }  // namespace narrows

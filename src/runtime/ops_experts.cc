@@ -4,17 +4,20 @@
 #include <algorithm>
 
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
 
-kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op) {
-  const Storage& x = site.value(op.inputs.front());
-  return {.x = x.data(),
+// Of x as it lies there, floats or bf16.
+kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op, const Storage& x) {
+  const std::uint16_t* const narrow = bf16_of(x);
+  return {.x = narrow == nullptr ? x.data() : nullptr,
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
           .columns = x.columns() / 2,
-          .to_bf16 = site.rounds()};
+          .to_bf16 = site.rounds(),
+          .x_narrow = narrow};
 }
 
 // The tensor in which the router left its choice.
@@ -72,7 +75,7 @@ Status return_weight_grads(const OpSite& site, Storage& to) {
 
 void activation(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  kernels::SwiGlu work = swiglu_of(site, op);
+  kernels::SwiGlu work = swiglu_of(site, op, site.value(op.inputs.front()));
   work.y = site.make_value(op.outputs.front(), work.rows).data();
   site.rank.backend.run(work);
 }
@@ -82,9 +85,11 @@ void activation_input_grad(const OpSite& site, int index) {
   const Storage& dy = site.grad(op.outputs.front());
   const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
   ASSERT(dx.fresh);
+  Storage& x = site.waiting_value(op.inputs.front());
+  if (bf16_of(x) == nullptr) unpack(x, site.rank.backend, site.rank.pool);
   std::vector<float>& dweight = site.run.exchange.copy_dweight;
   if (is_grouped(op)) dweight.resize(static_cast<std::size_t>(dy.rows()));
-  site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op),
+  site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op, x),
                                             .dy = dy.data(),
                                             .dx = dx.storage.data(),
                                             .dscale = is_grouped(op) ? dweight.data() : nullptr});

@@ -132,6 +132,8 @@ WorldEnd run_process(const WorldOptions& options, const RankWork& work) {
 
 }  // namespace
 
+int job_size() { return MpiWorld::is_launched() ? MpiWorld::launched_size() : 0; }
+
 bool leads_job() { return MpiWorld::launched_rank() == 0; }
 
 WorldEnd run_world(const WorldOptions& options, const RankWork& work) {

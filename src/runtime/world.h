@@ -34,6 +34,9 @@ struct WorldEnd {
 // Returns when all ranks have ended, or a failure has been noticed and the others have ended.
 WorldEnd run_world(const WorldOptions& options, const RankWork& work);
 
+// How many processes the job that this one was started in has; 0 where it was not started in one.
+int job_size();
+
 // Whether this process reports for all ranks: it is the first of a job's, or the only one.
 bool leads_job();
 

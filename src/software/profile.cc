@@ -11,12 +11,15 @@ std::string to_string(Dispatcher dispatcher) {
       return "all-to-all";
     case Dispatcher::AllGather:
       return "all-gather";
+    case Dispatcher::PerRank:
+      return "per-rank";
   }
   return "";
 }
 
 std::optional<Dispatcher> dispatcher_of(std::string_view name) {
-  for (const Dispatcher d : {Dispatcher::DeepEp, Dispatcher::AllToAll, Dispatcher::AllGather}) {
+  for (const Dispatcher d :
+       {Dispatcher::DeepEp, Dispatcher::AllToAll, Dispatcher::AllGather, Dispatcher::PerRank}) {
     if (to_string(d) == name) return d;
   }
   return std::nullopt;
@@ -42,6 +45,10 @@ std::optional<GraphScope> graph_scope_of(std::string_view name) {
     if (to_string(s) == name) return s;
   }
   return std::nullopt;
+}
+
+Dtype stored_dtype(const SoftwareProfile& software, Recipe recipe) {
+  return software.wide_storage ? Dtype::F32 : activation_dtype(recipe);
 }
 
 }  // namespace narrows

@@ -21,8 +21,9 @@
 namespace narrows {
 
 // How tokens reach their experts: DeepEP's two-hop kernels, plain NCCL all-to-all of every (token,
-// expert) copy, or an all-gather of all tokens.
-enum class Dispatcher { DeepEp, AllToAll, AllGather };
+// expert) copy, an all-gather of all tokens, or an all-to-all that sends a token once to each rank
+// that holds one of its experts.
+enum class Dispatcher { DeepEp, AllToAll, AllGather, PerRank };
 std::string to_string(Dispatcher dispatcher);  // "deepep"
 std::optional<Dispatcher> dispatcher_of(std::string_view name);
 
@@ -71,6 +72,8 @@ struct SoftwareProfile {
   Dtype gradient_wire_dtype = Dtype::F32;  // reduced
   Dtype master_dtype = Dtype::F32;
   Dtype moment_dtype = Dtype::F32;  // both of AdamW's moments
+  bool wide_storage = false;        // activations and weights are f32 between kernels and on the
+                                    // wire, whatever the recipe multiplies in
   bool resident_quantised_weights =
       false;  // fp8 recipes keep the fp8 weights only, quantised once a step
   bool quantised_activations = false;  // fp8 recipes keep linear inputs in fp8 for backward
@@ -203,5 +206,8 @@ struct SoftwareProfile {
 
   friend bool operator==(const SoftwareProfile&, const SoftwareProfile&) = default;
 };
+
+// How the stack stores activations and plain weights under a recipe.
+Dtype stored_dtype(const SoftwareProfile& software, Recipe recipe);
 
 }  // namespace narrows

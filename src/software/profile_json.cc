@@ -95,6 +95,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("gradient_bucket", p.gradient_bucket);
   visit("gathers_by_tensor", p.gathers_by_tensor);
   visit("shard_piece", p.shard_piece);
+  visit("wide_storage", p.wide_storage);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {
@@ -116,7 +117,9 @@ void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_o
 void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
 
 std::string_view what(Dtype) { return "a format such as \"bf16\""; }
-std::string_view what(Dispatcher) { return "\"deepep\", \"all-to-all\" or \"all-gather\""; }
+std::string_view what(Dispatcher) {
+  return "\"deepep\", \"all-to-all\", \"all-gather\" or \"per-rank\"";
+}
 std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
 std::string_view what(GraphScope) { return "\"none\", \"router\", \"attention\" or \"pass\""; }
 std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }

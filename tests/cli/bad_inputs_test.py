@@ -192,7 +192,7 @@ CASES = [
     ("diff of junk", ["diff", "junk.json", "good.json"], [1], ["junk.json"]),
     ("profiles missing", ["--profiles", "none", "list", "chips"], [1, 2], ["none"]),
     # What is not built says so.
-    ("a command not built yet", ["tune", "--model", "good.json"], [1], [("unsupported", "not built")]),
+    ("a command not built yet", ["sweep", "--model", "good.json"], [1], [("unsupported", "not built")]),
     ("a schedule not built yet", PLAN + ["--fix", "schedule=v-min"], [1], ["v-min"]),
 ]
 

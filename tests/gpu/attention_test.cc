@@ -39,7 +39,7 @@ kernels::Attention reference_op(Truth& t) {
   op.v_dim = s.v_dim;
   op.window = s.window;
   op.positions = t.positions.data();
-  op.multiply = kernels::matmul;
+  op.multiply = {[](const kernels::Matmul& m, float*) { kernels::matmul(m); }, 0};
   return op;
 }
 
@@ -64,15 +64,18 @@ Truth truth_of(const Shape& s, std::uint64_t seed) {
         static_cast<std::int32_t>(s.scattered ? 2 * i + 1 : s.keys - s.queries + i));
   }
   const kernels::Attention op = reference_op(t);
-  std::vector<float> scratch(static_cast<std::size_t>(kernels::attention_scratch(op)));
+  // At a multiple of 64 bytes.
+  std::vector<float> memory(static_cast<std::size_t>(kernels::attention_scratch(op)) + 16);
+  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(memory.data());
+  float* const scratch = reinterpret_cast<float*>((begin + 63) / 64 * 64);
   const kernels::AttentionGrad grad{op,
                                     {t.dout.data(), s.heads * s.v_dim, s.v_dim},
                                     {t.dq.data(), s.heads * s.qk_dim, s.qk_dim},
                                     {t.dk.data(), s.kv_heads * s.qk_dim, s.qk_dim},
                                     {t.dv.data(), s.kv_heads * s.v_dim, s.v_dim}};
   for (std::int64_t u = 0; u < kernels::attention_units(op); ++u) {
-    kernels::attention(op, u, scratch.data());
-    kernels::attention_grad(grad, u, scratch.data());
+    kernels::attention(op, u, scratch);
+    kernels::attention_grad(grad, u, scratch);
   }
   return t;
 }

@@ -25,6 +25,12 @@ Result<Gpu> real() {
   return Gpu::open(*api);
 }
 
+// Where only the GPU is to be tested, none is a failure.
+bool only_gpu() { return std::getenv("NARROWS_GPU_ONLY") != nullptr; }
+void must_not_be_asked_for(const Error& missing) {
+  if (only_gpu()) FAIL(missing.message);
+}
+
 std::vector<std::uint16_t> narrowed(const std::vector<float>& x) {
   std::vector<std::uint16_t> bits(x.size());
   kernels::to_bf16(x.data(), std::ssize(x), std::ssize(x), bits.data(), 0, 1);
@@ -79,14 +85,14 @@ std::vector<float> Device::read(const Values& values) {
 
 void on_each_device(const std::function<void(Device&)>& test) {
   for (const bool backwards : {false, true}) {
-    if (std::getenv("NARROWS_GPU_ONLY") != nullptr) break;
+    if (only_gpu()) break;
     gpu::emulate_backwards(backwards);
     Device device = emulated(backwards ? "emulated, threads in reverse" : "emulated");
     INFO(device.name());
     test(device);
   }
   Result<Gpu> gpu = real();
-  if (!gpu.has_value()) return;
+  if (!gpu.has_value()) return must_not_be_asked_for(gpu.error());
   Device device("gpu", std::move(*gpu));
   INFO(device.name());
   test(device);
@@ -95,6 +101,7 @@ void on_each_device(const std::function<void(Device&)>& test) {
 void on_gpu(const std::function<void(Device&)>& test) {
   Result<Gpu> gpu = real();
   if (!gpu.has_value()) {
+    must_not_be_asked_for(gpu.error());
     std::cout << "skipped: no GPU: " << gpu.error().message << "\n";
     return;
   }

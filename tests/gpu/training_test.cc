@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 
 #include "gpu/device.h"
 #include "kernels/adamw.h"
 #include "kernels/cuda/e4m3.h"
+#include "kernels/fp8.h"
 #include "kernels/loss.h"
 #include "kernels/router.h"
 #include "kernels/rows.h"
@@ -270,6 +272,15 @@ TEST_CASE("e4m3: every number goes to the nearest of the 253, ties to even") {
   CHECK(gpu::e4m3_of(1e9f) == 0x7e);
   CHECK(gpu::e4m3_of(-INFINITY) == 0xfe);
   CHECK((gpu::e4m3_of(std::nanf("")) & 0x7f) == 0x7f);
+}
+
+TEST_CASE("e4m3: the device's and the processor's conversions are one") {
+  for (std::uint32_t bits = 0x30000000u; bits < 0x48000000u; bits += 4099) {
+    float x;
+    std::memcpy(&x, &bits, 4);
+    CHECK(gpu::e4m3_of(x) == kernels::to_e4m3(x));
+    CHECK(gpu::e4m3_of(-x) == kernels::to_e4m3(-x));
+  }
 }
 
 TEST_CASE("gpu quantise: bytes and scales are those of plain loops, each kind of tile") {

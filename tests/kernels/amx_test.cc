@@ -122,4 +122,29 @@ TEST_CASE("amx: operands that are narrow already give the same") {
   }
 }
 
+TEST_CASE("amx: results rounded as they are stored are the nearest numbers of bf16") {
+  if (!has_amx()) return;
+  const std::int64_t m = 50, n = 45, k = 600;  // two blocks of depth: rounded once
+  const Matrix a = random_matrix(m, k, 5);
+  const Matrix b = random_matrix(k, n, 6);
+  const std::unique_ptr<void, void (*)(void*)> scratch(std::aligned_alloc(64, kAmxScratch),
+                                                       std::free);
+  std::vector<float> wide(static_cast<std::size_t>(m * n)), narrow(wide.size());
+  Matmul op{.m = m,
+            .n = n,
+            .k = k,
+            .a = a.wide.data(),
+            .stride_a = a.stride,
+            .b = b.wide.data(),
+            .stride_b = b.stride,
+            .c = wide.data(),
+            .stride_c = n};
+  amx_matmul(op, scratch.get());
+  op.c = narrow.data();
+  op.to_bf16 = true;
+  amx_matmul(op, scratch.get());
+  round_to_bf16(wide.data(), m * n);
+  CHECK(narrow == wide);
+}
+
 }  // namespace narrows::kernels

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/bf16.h"
 #include "kernels/elementary.h"
@@ -140,6 +141,31 @@ TEST_CASE("adamw: moments in bf16 are used before they are rounded") {
     from_bf16(half_v.data(), kept.data(), 3);
     CHECK(kept == v);
   }
+}
+
+TEST_CASE("swiglu: its gradient reads bf16 as the floats that it stands for") {
+  const std::int64_t rows = 3, columns = 37;
+  std::vector<float> x, dy;
+  for (std::uint64_t i = 0; i < 2 * rows * columns; ++i) {
+    x.push_back(static_cast<float>(static_cast<double>(mix(i) >> 40) * 0x1p-22 - 2));
+    dy.push_back(static_cast<float>(static_cast<double>(mix(i + 999) >> 40) * 0x1p-23 - 1));
+  }
+  std::vector<std::uint16_t> half(x.size());
+  to_bf16(x.data(), 2 * columns, 2 * columns, half.data(), 0, rows);
+  round_to_bf16(x.data(), std::ssize(x));
+  std::vector<float> dx(x.size()), again(x.size()), dscale(3), dscale_again(3);
+  SwiGluGrad op{.forward = {.x = x.data(), .rows = rows, .columns = columns},
+                .dy = dy.data(),
+                .dx = dx.data(),
+                .dscale = dscale.data()};
+  swiglu_grad(op, 0, rows);
+  op.forward.x = nullptr;
+  op.forward.x_narrow = half.data();
+  op.dx = again.data();
+  op.dscale = dscale_again.data();
+  swiglu_grad(op, 0, rows);
+  CHECK(again == dx);
+  CHECK(dscale_again == dscale);
 }
 
 }  // namespace narrows::kernels

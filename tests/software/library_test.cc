@@ -60,7 +60,7 @@ TEST_CASE("software: a profile like another inherits all that it does not name")
 
 TEST_CASE("software: a chain of likes ends at its family; a parent's override reaches the child") {
   std::string parent = built_in_text("narrows");
-  parent.replace(parent.find("\"1 ms\""), 6, "\"7 ms\"");
+  parent.replace(parent.find("\"0.2 ms\""), 8, "\"7 ms\"");
   const std::vector<EmbeddedFile> overrides = {{"software/narrows.json", parent},
                                                {"software/mine.json", kChild}};
   const std::string grandchild = R"({"name": "two", "title": "two", "like": "mine"})";
@@ -89,7 +89,7 @@ TEST_CASE("software: a like that names nobody, or itself, is refused") {
 
 TEST_CASE("software: a complaint about what is inherited names the parent's file") {
   std::string parent = built_in_text("narrows");
-  parent.replace(parent.find("\"1 ms\""), 6, "\"1 mm\"");
+  parent.replace(parent.find("\"0.2 ms\""), 8, "\"1 mm\"");
   CHECK(refusal(kChild, {{"software/narrows.json", parent}}).find("software/narrows.json:") == 0);
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
 TEST_CASE("software: every figure of a built-in profile has a source") {
   for (const std::string& name : software_names()) {
     const SoftwareProfile profile = *find_software(name);
-    CHECK(profile.sources.size() == 73);
+    CHECK(profile.sources.size() == 74);
     for (const auto& [field, source] : profile.sources) {
       INFO(name << " " << field);
       CHECK(source.size() > 5);
@@ -255,8 +255,8 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
         "x.json:59: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:77: dispatcher.value: expected \"deepep\", \"all-to-all\" or \"all-gather\", found "
-        "\"nccl\"");
+        "x.json:77: dispatcher.value: expected \"deepep\", \"all-to-all\", \"all-gather\" or "
+        "\"per-rank\", found \"nccl\"");
 }
 
 TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are refused") {

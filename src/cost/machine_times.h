@@ -1,0 +1,67 @@
+// Times of ops on a machine that was measured op by op (`narrows profile`), where a chip is a rank
+// on processors: no tiles and waves, no relatives, caches that reward repetition. Method: rows of
+// one family (a matmul's n, k and groups; attention's heads and sequence; a class of moves, each by
+// direction and, of matmuls, format) make a curve over how much of it there is (rows, sequences,
+// bytes), with straight lines between its points: time is nearly linear there, so that the line
+// is right to the measurements' own noise. Beyond its ends the last line goes on. A family that was
+// not measured takes the efficiency of the nearest ones, over the floor that the chip's rates set.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cost/estimate.h"
+#include "cost/interpolate.h"
+#include "hardware/chip.h"
+#include "measurement/kernel_tables.h"
+#include "model/op.h"
+
+namespace narrows {
+
+// Whether the chip is one that these times are for.
+bool is_machine(const Chip& chip);
+
+// Points by amount; times may fall where the measurements did.
+class TimeCurve {
+ public:
+  // Points of one amount count with their mean.
+  void add(double amount, Seconds time);
+  bool empty() const { return points_.empty(); }
+  Estimate at(double amount) const;
+
+ private:
+  std::map<double, std::pair<double, int>> points_;  // amount -> sum of seconds, count
+};
+
+class MachineTimes {
+ public:
+  MachineTimes(const KernelTables& tables, const Chip& chip);
+
+  Estimate matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const;
+  Estimate attention(Direction direction, const AttentionShape& shape) const;
+  Estimate memory_bound(OpKind kind, Direction direction, Bytes traffic) const;
+  // Activations that wait for their gradient in bf16: packed after forward, unpacked before.
+  Estimate packing(Direction direction, double elements) const;
+
+ private:
+  using Key = std::vector<std::int64_t>;
+  // Families of one format and direction, and how far their times stand from the floor.
+  struct Group {
+    std::map<Key, TimeCurve> families;
+    Scatter efficiencies;
+  };
+  void add(const Measurement& row);
+  Seconds matmul_floor(Recipe recipe, const MatmulShape& shape) const;
+  Seconds attention_floor(Direction direction, const AttentionShape& shape) const;
+
+  FlopRate wide_, narrow_;
+  Bandwidth bandwidth_;
+  std::map<std::pair<Recipe, Direction>, Group> matmuls_;
+  std::array<Group, 2> attention_;  // backward, forward
+  std::map<std::pair<std::string, Direction>, TimeCurve> moves_;
+};
+
+}  // namespace narrows

@@ -1,0 +1,267 @@
+// What works row by row: norms, activations, routing, lookup, loss, optimiser; as the runtime calls
+// it (ops_norm.cc, ops_experts.cc, ops_ends.cc, optimizer.cc).
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <vector>
+
+#include "base/random.h"
+#include "measure/op_case_parts.h"
+#include "runtime/exchange.h"
+
+namespace narrows::op_parts {
+namespace {
+
+kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory) {
+  return {.x = memory.input(in.count()),
+          .weight = memory.input(in.columns),
+          .rows = in.rows,
+          .columns = columns,
+          .stride = in.columns};
+}
+
+kernels::Router router_op(std::int64_t rows, const MoeSpec& moe, RotatingMemory& memory) {
+  return {.logits = memory.input(rows * moe.experts),
+          .rows = rows,
+          .experts = moe.experts,
+          .top_k = moe.top_k,
+          .groups = moe.groups,
+          .top_groups = moe.top_groups,
+          .sigmoid = moe.score == RouterScore::Sigmoid};
+}
+
+// A router's result: different experts of every token, evenly drawn.
+std::vector<float> drawn_experts(std::int64_t rows, const MoeSpec& moe) {
+  Random random(7);
+  std::vector<float> chosen(static_cast<std::size_t>(rows * 3 * moe.top_k), 0.5f);
+  std::vector<int> experts(static_cast<std::size_t>(moe.experts));
+  for (std::size_t i = 0; i < experts.size(); ++i) experts[i] = static_cast<int>(i);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (int k = 0; k < moe.top_k; ++k) {
+      const auto left = static_cast<std::uint64_t>(moe.experts - k);
+      const std::size_t pick = static_cast<std::size_t>(k) + random.below(left);
+      std::swap(experts[static_cast<std::size_t>(k)], experts[pick]);
+      chosen[static_cast<std::size_t>(r * 3 * moe.top_k + k)] =
+          static_cast<float>(experts[static_cast<std::size_t>(k)]);
+    }
+  }
+  return chosen;
+}
+
+// The row of each copy: sorted by expert, so that rows come in runs that begin anew.
+std::vector<std::int32_t> rows_of_copies(std::int64_t received, std::int64_t copies) {
+  Random random(11);
+  std::vector<std::int32_t> row(static_cast<std::size_t>(copies));
+  for (std::int32_t& r : row)
+    r = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(received)));
+  const std::size_t run = std::max<std::size_t>(1, row.size() / 8);
+  for (std::size_t first = 0; first < row.size(); first += run) {
+    std::sort(row.begin() + static_cast<std::ptrdiff_t>(first),
+              row.begin() + static_cast<std::ptrdiff_t>(std::min(row.size(), first + run)));
+  }
+  return row;
+}
+
+std::vector<std::int32_t> drawn_rows(std::int64_t count, std::int64_t table) {
+  Random random(13);
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(count));
+  for (std::int32_t& r : rows)
+    r = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(table)));
+  return rows;
+}
+
+}  // namespace
+
+Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds) {
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(in.count() + in.columns, in.count());
+      kernels::Norm op = norm_op(in, columns, memory);
+      op.y = memory.output(in.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(3 * in.count() + in.columns, in.count() + in.rows + in.columns);
+    const kernels::Norm forward = norm_op(in, columns, memory);
+    backend.run(kernels::NormGrad{.forward = forward,
+                                  .dy = memory.input(in.count()),
+                                  .add = adds ? memory.input(in.count()) : nullptr,
+                                  .dx = memory.output(in.count()),
+                                  .inverse_rms = memory.output(in.rows),
+                                  .dweight = memory.output(in.columns)});
+  };
+}
+
+Run activation(Rows32 out, Direction direction, bool weighs) {
+  const auto forward = [=](RotatingMemory& memory) {
+    return kernels::SwiGlu{.x = memory.input(2 * out.count()),
+                           .scale = weighs ? memory.input(out.rows) : nullptr,
+                           .rows = out.rows,
+                           .columns = out.columns};
+  };
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(2 * out.count() + out.rows, out.count());
+      kernels::SwiGlu op = forward(memory);
+      op.y = memory.output(out.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(3 * out.count() + out.rows, 2 * out.count() + out.rows);
+    const kernels::SwiGlu op = forward(memory);
+    backend.run(kernels::SwiGluGrad{.forward = op,
+                                    .dy = memory.input(out.count()),
+                                    .dx = memory.output(2 * out.count()),
+                                    .dscale = weighs ? memory.output(out.rows) : nullptr});
+  };
+}
+
+Run router(std::int64_t rows, const MoeSpec& moe, Direction direction) {
+  if (direction == Direction::Forward) {
+    return [rows, moe](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(rows * moe.experts, rows * 3 * moe.top_k);
+      kernels::Router op = router_op(rows, moe, memory);
+      op.chosen = memory.output(rows * 3 * moe.top_k);
+      backend.run(op);
+    };
+  }
+  return [rows, moe, chosen = drawn_experts(rows, moe)](Backend& backend,
+                                                        RotatingMemory& memory) mutable {
+    memory.reserve(rows * (moe.experts + moe.top_k), rows * moe.experts);
+    kernels::RouterGrad op{.forward = router_op(rows, moe, memory)};
+    op.forward.chosen = chosen.data();
+    op.dweights = memory.input(rows * moe.top_k);
+    op.dlogits = memory.output(rows * moe.experts);
+    backend.run(op);
+  };
+}
+
+Run spread_rows(std::int64_t received, Rows32 copies) {
+  return
+      [=, row = rows_of_copies(received, copies.rows)](Backend& backend, RotatingMemory& memory) {
+        memory.reserve(received * copies.columns, copies.count());
+        const float* const from = memory.input(received * copies.columns);
+        backend.run(kernels::PickRows{from, row.data(), memory.output(copies.count()), copies.rows,
+                                      copies.columns});
+      };
+}
+
+Run merge_rows(std::int64_t received, Rows32 copies) {
+  const std::vector<std::int32_t> row = rows_of_copies(received, copies.rows);
+  return [=, lists = positions_of(row, static_cast<int>(received))](Backend& backend,
+                                                                    RotatingMemory& memory) {
+    memory.reserve(copies.count(), received * copies.columns);
+    backend.run(kernels::SumRows{.from = memory.input(copies.count()),
+                                 .begin = lists.begin.data(),
+                                 .slots = lists.items.data(),
+                                 .to = memory.output(received * copies.columns),
+                                 .rows = received,
+                                 .columns = copies.columns});
+  };
+}
+
+Run plan(std::int64_t tokens, const MoeSpec& moe) {
+  return [tokens, moe, chosen = drawn_experts(tokens, moe)](Backend&, RotatingMemory&) {
+    (void)plan_exchange(chosen.data(), tokens, moe.top_k, moe.experts, nullptr);
+  };
+}
+
+Run sum(std::int64_t count) {
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(2 * count, count);
+    const float* const a = memory.input(count);
+    const float* const b = memory.input(count);
+    backend.run(kernels::Add{a, b, memory.output(count), count});
+  };
+}
+
+Run embedding(Rows32 out, std::int64_t table, Direction direction) {
+  const std::vector<std::int32_t> rows = drawn_rows(out.rows, table);
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(table * out.columns, out.count());
+      const float* const from = memory.input(table * out.columns);
+      backend.run(
+          kernels::PickRows{from, rows.data(), memory.output(out.count()), out.rows, out.columns});
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(out.count(), table * out.columns);
+    const float* const from = memory.input(out.count());
+    backend.run(kernels::ScatterRows{from, rows.data(), memory.output(table * out.columns),
+                                     out.rows, out.columns});
+  };
+}
+
+// The logits are written over: by a copy, so that they stay what they are.
+Run loss(Rows32 logits) {
+  const std::vector<std::int32_t> targets = drawn_rows(logits.rows, logits.columns);
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(0, logits.count());
+    const kernels::LogitPart part{.logits = memory.output(logits.count()),
+                                  .rows = logits.rows,
+                                  .columns = logits.columns,
+                                  .stride = logits.columns,
+                                  .first = 0,
+                                  .targets = targets.data()};
+    std::vector<kernels::PartialSoftmax> rows;
+    backend.run(part, rows);
+    double total = 0;
+    for (const kernels::PartialSoftmax& row : rows) total += kernels::cross_entropy(row);
+    backend.run(part, rows, static_cast<float>(1 / (total > 1 ? total : 1)));
+  };
+}
+
+// Its state is its own: second moments must stay positive.
+Run optimizer(std::int64_t parameters) {
+  constexpr std::int64_t kRange = 1 << 20;  // floats: more than a core's own caches
+  const std::int64_t range = std::max(parameters, kRange);
+  return [=, state = std::vector<float>(), at = std::int64_t{0}](Backend& backend,
+                                                                 RotatingMemory& memory) mutable {
+    state.resize(static_cast<std::size_t>(3 * range), 0.01f);
+    memory.reserve(parameters, parameters);
+    const float* const gradient = memory.input(parameters);
+    backend.clear(memory.output(parameters), parameters);
+    (void)backend.sum_of_squares(gradient, parameters);
+    if (at + parameters > range) at = 0;
+    float* const weight = state.data() + at;
+    backend.run(kernels::AdamW{.weight = weight,
+                               .gradient = gradient,
+                               .first_moment = weight + range,
+                               .second_moment = weight + 2 * range,
+                               .count = parameters,
+                               .learning_rate = 1e-4});
+    at += parameters;
+  };
+}
+
+// A rank's own halves, which both ways read and write.
+Run packing(std::int64_t floats, bool back) {
+  constexpr std::int64_t kColumns = 256;
+  const std::int64_t rows = std::max<std::int64_t>(1, floats / kColumns);
+  std::vector<std::uint16_t> halves(static_cast<std::size_t>(rows * kColumns), 0x3f00);
+  return [=](Backend& backend, RotatingMemory& memory) mutable {
+    memory.reserve(0, rows * kColumns);
+    backend.run(kernels::PackRows{.wide = memory.output(rows * kColumns),
+                                  .halves = halves.data(),
+                                  .rows = rows,
+                                  .columns = kColumns,
+                                  .back = back});
+  };
+}
+
+Run copy(std::int64_t floats) {
+  const std::int64_t columns = std::min<std::int64_t>(floats, 1024);
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(floats / columns));
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int32_t>(i);
+  return [=](Backend& backend, RotatingMemory& memory) {
+    const std::int64_t count = std::ssize(rows) * columns;
+    memory.reserve(count, count);
+    const float* const from = memory.input(count);
+    backend.run(
+        kernels::PickRows{from, rows.data(), memory.output(count), std::ssize(rows), columns});
+  };
+}
+
+}  // namespace narrows::op_parts

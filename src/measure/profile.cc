@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/profile.h"
+
+#include <fmt/format.h>
+#include <ctime>
+
+#include <chrono>
+#include <thread>
+
+#include "measure/link_case.h"
+#include "runtime/world.h"
+
+namespace narrows {
+namespace {
+
+Seconds wall_clock() {
+  const auto time = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(time).count() * sec;
+}
+
+Seconds thread_clock() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * sec + static_cast<double>(time.tv_nsec) * ns;
+}
+
+// The least time that the operating system lets a rank run before another gets its turn, where
+// there are more ranks than processors: shorter samples would see either all of a processor or
+// none.
+constexpr Seconds kSlice = 30 * ms;
+
+// One rank's part.
+class RankProfile {
+ public:
+  RankProfile(const ProfileOptions& options, const ProfileEvents& events, Communicator& world)
+      : options_(options), events_(events), world_(world) {}
+
+  Status run(const MakeBackend& make, ProfileSummary& summary) {
+    start_ = wall_clock();
+    backend_ = make();
+    memory_ = std::make_unique<RotatingMemory>(options_.range);
+    const bool is_crowded = world_.size() > static_cast<int>(std::thread::hardware_concurrency());
+    site_ = {.world = world_.size() > 1 ? &world_ : nullptr,
+             .now = wall_clock,
+             .busy = is_crowded ? nullptr : thread_clock,
+             .calibrate = [this] { run_calibration(*backend_, *memory_); }};
+    bench_.shortest = is_crowded ? kSlice : 200 * us;
+    bench_.stop = options_.stop;
+    ProfileSummary mine;
+    if (options_.links && world_.size() > 1) TRY(links(mine));
+    TRY(ops(mine));
+    mine.elapsed = wall_clock() - start_;
+    if (world_.rank() == 0) summary = mine;
+    return {};
+  }
+
+ private:
+  Status ops(ProfileSummary& summary) {
+    std::vector<const OpCase*> cases;
+    std::vector<BenchTask> tasks;
+    for (const OpCase& c : options_.cases) {
+      ++summary.cases;
+      if (options_.known.count(key_of(c.what)) > 0) {
+        ++summary.known;
+        continue;
+      }
+      cases.push_back(&c);
+      tasks.push_back({[this, &c]() -> Status {
+        world_.alive();
+        c.run(*backend_, *memory_);
+        return {};
+      }});
+    }
+    bench_.rules.budget = options_.rules.budget - (wall_clock() - start_);
+    bench_.progress = [&](const BenchProgress& p) { tell("timing ops", p); };
+    bench_.result = [&](int task, const SampleSummary& s) -> Status {
+      ++summary.measured;
+      if (!events_.kernel) return {};
+      KernelObservation seen{cases[static_cast<std::size_t>(task)]->what, spread_of(s), ""};
+      const int parts = cases[static_cast<std::size_t>(task)]->parts;
+      seen.what.time = max(s.median / parts, 1 * ns);
+      seen.spread.p10 /= parts;
+      seen.spread.p90 /= parts;
+      return events_.kernel(seen);
+    };
+    return time_tasks(tasks, site_, with_rules());
+  }
+
+  Status links(ProfileSummary& summary) {
+    const std::unique_ptr<LinkBench> all =
+        TRY(LinkBench::make(world_, options_.largest, options_.method));
+    std::vector<const LinkCase*> cases;
+    std::vector<BenchTask> tasks;
+    for (const LinkCase& c : all->cases()) {
+      ++summary.cases;
+      if (options_.known.count(link_key(c.what)) > 0) {
+        ++summary.known;
+        continue;
+      }
+      cases.push_back(&c);
+      tasks.push_back(c.task);
+    }
+    bench_.rules.budget = options_.links_share * options_.rules.budget;
+    bench_.progress = [&](const BenchProgress& p) { tell("timing links", p); };
+    bench_.result = [&](int task, const SampleSummary& s) -> Status {
+      ++summary.measured;
+      if (!events_.link) return {};
+      LinkObservation seen{cases[static_cast<std::size_t>(task)]->what, spread_of(s)};
+      // A message was sent there and back.
+      const double trips = seen.what.what == CollectiveKind::SendRecv ? 2 : 1;
+      seen.what.time = max(s.median / trips, 1 * ns);
+      seen.spread.p10 /= trips;
+      seen.spread.p90 /= trips;
+      return events_.link(seen);
+    };
+    return time_tasks(tasks, site_, with_rules());
+  }
+
+  BenchOptions with_rules() {
+    BenchOptions bench = bench_;
+    const Seconds budget = bench.rules.budget;
+    bench.rules = options_.rules;
+    bench.rules.budget = budget;
+    return bench;
+  }
+  static Spread spread_of(const SampleSummary& s) { return {s.p10, s.p90, s.samples}; }
+  void tell(const std::string& what, const BenchProgress& p) const {
+    if (events_.progress) events_.progress(what, p);
+  }
+
+  const ProfileOptions& options_;
+  const ProfileEvents& events_;
+  Communicator& world_;
+  Seconds start_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<RotatingMemory> memory_;
+  BenchSite site_;
+  BenchOptions bench_;
+};
+
+}  // namespace
+
+Result<ProfileSummary> profile_machine(const ProfileOptions& options, const MakeBackend& backend,
+                                       const ProfileEvents& events) {
+  ProfileSummary summary;
+  const WorldEnd end =
+      run_world({.ranks = options.ranks, .levels = {}}, [&](Communicator& world) -> Status {
+        // Cases hold what they work on: each rank has its own.
+        ProfileOptions mine = options;
+        return RankProfile(mine, events, world).run(backend, summary);
+      });
+  TRY(end.status);
+  return summary;
+}
+
+std::string link_key(const LinkMeasurement& link) {
+  return fmt::format("{} {} {:.0f} {}", to_string(link.what), link.ranks, link.bytes / byte,
+                     link.method);
+}
+
+}  // namespace narrows

@@ -1,0 +1,54 @@
+// `narrows profile`: times ops and links of this machine on all of its ranks, and hands every
+// result on as soon as it is known, so that an interruption loses nothing. What `known` names is
+// left out: a second run goes on where the first one stopped.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "measure/bench.h"
+#include "measure/op_case.h"
+#include "measurement/observation.h"
+
+namespace narrows {
+
+struct ProfileOptions {
+  int ranks = 1;                            // threads; an MPI job has its own number
+  SampleRules rules;                        // of ops and links together
+  std::vector<OpCase> cases;                // ops to time; empty = none
+  bool links = true;                        // collectives among the ranks
+  std::string method;                       // of messages: "threads", "mpi"
+  Bytes largest = 16 * MiB;                 // message
+  double links_share = 0.3;                 // of the budget, at most
+  Bytes range = 8 * MiB;                    // that inputs rotate around
+  std::set<std::string> known;              // key_of of ops, link_key of links
+  const std::atomic<bool>* stop = nullptr;  // borrows
+};
+
+struct ProfileEvents {
+  // Called on the first rank's thread.
+  std::function<void(const std::string& what, const BenchProgress& progress)> progress;
+  std::function<Status(const KernelObservation& kernel)> kernel;
+  std::function<Status(const LinkObservation& link)> link;
+};
+
+struct ProfileSummary {
+  int cases = 0;     // ops and links that there are
+  int known = 0;     // … left out
+  int measured = 0;  // finished in this run
+  Seconds elapsed;
+};
+
+// Makes the backend of a rank, in its thread.
+using MakeBackend = std::function<std::unique_ptr<Backend>()>;
+
+Result<ProfileSummary> profile_machine(const ProfileOptions& options, const MakeBackend& backend,
+                                       const ProfileEvents& events);
+
+std::string link_key(const LinkMeasurement& link);
+
+}  // namespace narrows

@@ -1,0 +1,116 @@
+// What is timed next, when it is enough, and what counts on a machine that others disturb.
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/sampler.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+namespace narrows {
+namespace {
+
+// A machine that takes `truth` for a task, `slow` times as long while it is disturbed, and one
+// percent more or less at random.
+struct Machine {
+  Random random{5};
+  double disturbed = 0;  // share of the time
+  double slow = 2;
+
+  Sample sample(Seconds truth) {
+    const double phase = random.uniform() < disturbed ? slow : 1;
+    const auto noise = [&] { return 1 + 0.02 * (random.uniform() - 0.5); };
+    return {phase * noise() * truth, phase * noise() * us};
+  }
+};
+
+int visits_until_done(Sampler& sampler, Machine& machine, const std::vector<Seconds>& truths) {
+  int visits = 0;
+  while (const std::optional<int> task = sampler.next({})) {
+    sampler.add(*task, machine.sample(truths[static_cast<std::size_t>(*task)]));
+    ++visits;
+  }
+  return visits;
+}
+
+}  // namespace
+
+TEST_CASE("sampler: every round visits each task once, in an order of its own") {
+  Sampler sampler(20, {.half_width = 0, .least = 100, .most = 100}, 1);
+  std::vector<std::vector<int>> rounds(3);
+  for (std::vector<int>& round : rounds) {
+    for (int i = 0; i < 20; ++i) {
+      round.push_back(*sampler.next({}));
+      sampler.add(round.back(), {us, us});
+    }
+    CHECK(std::set<int>(round.begin(), round.end()).size() == 20);
+  }
+  CHECK(rounds[0] != rounds[1]);
+  CHECK(rounds[1] != rounds[2]);
+}
+
+TEST_CASE("sampler: a quiet machine needs few samples") {
+  Machine machine;
+  Sampler sampler(10, {}, 1);
+  const std::vector<Seconds> truths(10, 100 * us);
+  CHECK(visits_until_done(sampler, machine, truths) == 50);
+  for (int task = 0; task < 10; ++task) {
+    CHECK(sampler.is_finished(task));
+    CHECK(sampler.summary(task).median / us == Approx(100).epsilon(0.012));
+  }
+}
+
+TEST_CASE("sampler: times are right although the machine is slow for half of the time") {
+  Machine machine{.disturbed = 0.5, .slow = 3};
+  std::vector<Seconds> truths;
+  for (int i = 0; i < 30; ++i) truths.push_back((10 + 7 * i) * us);
+  Sampler sampler(30, {}, 1);
+  visits_until_done(sampler, machine, truths);
+  for (int task = 0; task < 30; ++task) {
+    INFO(task);
+    const SampleSummary s = sampler.summary(task);
+    CHECK(s.median / truths[static_cast<std::size_t>(task)] == Approx(1).epsilon(0.02));
+    CHECK(s.p10 <= s.median);
+    CHECK(s.median <= s.p90);
+  }
+}
+
+TEST_CASE("sampler: without a quiet moment, times are corrected by the calibration") {
+  // One sample knew the machine at its best.
+  const std::vector<Sample> samples = {
+      {240 * us, 2.4 * us}, {310 * us, 3 * us}, {200 * us, 2 * us}, {390 * us, 4 * us}};
+  const SampleSummary s = summarise(samples, 1 * us, {});
+  CHECK(s.median / us == Approx(100).epsilon(0.02));
+  CHECK(s.disturbed == 4);
+}
+
+TEST_CASE("sampler: a noisy task is given up after its most samples") {
+  Random random(3);
+  Sampler sampler(1, {.most = 12}, 1);
+  int visits = 0;
+  while (sampler.next({})) {
+    sampler.add(0, {(1 + random.uniform()) * us, us});
+    ++visits;
+  }
+  CHECK(visits == 12);
+}
+
+TEST_CASE("sampler: a spent budget ends it") {
+  Sampler sampler(3, {.budget = 10 * sec}, 1);
+  CHECK(sampler.next(9.9 * sec).has_value());
+  CHECK_FALSE(sampler.next(10 * sec).has_value());
+}
+
+TEST_CASE("sampler: percentiles are those of what counts") {
+  std::vector<Sample> samples;
+  for (int i = 0; i <= 100; ++i) samples.push_back({(100 + i) * us, us});
+  samples.push_back({900 * us, 9 * us});
+  const SampleSummary s = summarise(samples, 1 * us, {});
+  CHECK(s.samples == 101);
+  CHECK(s.disturbed == 1);
+  CHECK(s.median / us == Approx(150));
+  CHECK(s.p10 / us == Approx(110));
+  CHECK(s.p90 / us == Approx(190));
+  // Order statistics 40 and 61 of 101 hold the median with 95 %.
+  CHECK(s.half_width == Approx(21.0 / 2 / 150).epsilon(0.06));
+}
+
+}  // namespace narrows
