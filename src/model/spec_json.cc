@@ -216,6 +216,7 @@ Json to_json(const ModelSpec& model) {
   json.set("max_positions", model.max_positions);
   json.set("mtp_layers", model.mtp_layers);
   if (model.lora_rank > 0) json.set("lora_rank", model.lora_rank);
+  if (model.packed_samples > 0) json.set("packed_samples", model.packed_samples);
   json.set("attention", attention_json(model.attention));
   json.set("moe", model.moe ? moe_json(*model.moe) : Json());
   if (model.numerics) json.set("numerics", numerics_json(*model.numerics));
@@ -237,6 +238,7 @@ Result<ModelSpec> model_from_json(JsonObject& object) {
   model.max_positions = TRY(size_or(object, "max_positions", limits::kPositions, 0));
   model.mtp_layers = TRY(size_or(object, "mtp_layers", limits::kMtpLayers, 0));
   model.lora_rank = TRY(size_or(object, "lora_rank", limits::kLoraRank, 0));
+  model.packed_samples = TRY(size_or(object, "packed_samples", limits::kPositions, 0));
   const JsonObject attention = TRY(object.object("attention"));
   model.attention = TRY(read_attention(attention));
   if (object.has("moe")) {

@@ -17,6 +17,7 @@ std::string unknown_part(const ModelSpec& m) {
   if (m.moe && m.linear_bias) return "experts with biases";
   if (latent && (m.linear_bias || m.attention.qkv_bias)) return "biases of latents";
   if (m.learned_positions > 0 && latent) return "learned positions beside latents";
+  if (m.packed_samples > 0) return "packed samples";
   if (m.lora_rank > 0) return "adapters beside frozen weights";
   if (m.mtp_layers > 1) return "more than one depth of multi-token prediction";
   if (m.attention.qk_norm == QkNorm::Full) return "queries and keys normalised over all heads";
