@@ -55,7 +55,7 @@ struct Exchange {
   std::int64_t copies() const { return std::ssize(copy_row); }
 };
 
-// Tells every rank of the group (null: this rank alone) what it will receive.
+// What the router chose.
 struct TokenRouting {
   const float* chosen = nullptr;  // the router's (tokens, 3 top_k)
   std::int64_t tokens = 0;
@@ -63,6 +63,8 @@ struct TokenRouting {
   int experts = 0;
   bool gathers = false;  // then all ranks have as many tokens
 };
+
+// Tells every rank of the group (null: this rank alone) what it will receive.
 Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group);
 
 // Rows of `columns` floats begin to travel along the exchange: out to the experts' ranks, and back.
