@@ -28,12 +28,34 @@ Result<std::vector<std::string>> names(JsonObject& object, std::string_view key)
   return all;
 }
 
+constexpr std::int64_t kMost = 1 << 20;
+
+Result<std::optional<int>> maybe(JsonObject& object, std::string_view key) {
+  if (!object.has(key)) return std::optional<int>();
+  return std::optional<int>(static_cast<int>(TRY(object.integer(key, 1, kMost))));
+}
+
+Status read_layout(JsonObject& object, RecipeRule& rule) {
+  rule.micro_batch = TRY(maybe(object, "micro_batch"));
+  rule.vpp = TRY(maybe(object, "vpp"));
+  rule.etp = TRY(maybe(object, "etp"));
+  rule.shard = TRY(maybe(object, "shard"));
+  rule.packed = TRY(maybe(object, "packed"));
+  rule.routing = TRY(object.string_or("routed", ""));
+  rule.recompute = TRY(object.string_or("recompute", ""));
+  rule.like = TRY(object.string_or("like", ""));
+  return {};
+}
+
 Result<RecipeRule> rule_of(JsonObject object) {
   RecipeRule rule;
   rule.stacks = TRY(names(object, "stack"));
   rule.models = TRY(names(object, "models"));
   rule.chips = TRY(names(object, "chips"));
   rule.recipes = TRY(names(object, "recipes"));
+  rule.tasks = TRY(names(object, "tasks"));
+  rule.gpus_from = TRY(maybe(object, "gpus_from"));
+  rule.routings = TRY(names(object, "routing"));
   rule.from = TRY(object.string_or("from", ""));
   rule.until = TRY(object.string_or("until", ""));
   if (object.has("moe")) rule.moe = TRY(object.boolean("moe"));
@@ -42,7 +64,7 @@ Result<RecipeRule> rule_of(JsonObject object) {
     const JsonObject set = TRY(object.object("set"));
     rule.figures = set.node();
   }
-  rule.recompute = TRY(object.string_or("recompute", ""));
+  TRY(read_layout(object, rule));
   rule.source = TRY(object.string("source"));
   TRY(object.finish());
   return rule;
@@ -84,7 +106,9 @@ Result<std::vector<RecipeRule>> published_recipe_rules() {
 bool holds(const RecipeRule& rule, const Run& run) {
   const std::string release = release_of(run);
   if (!among(rule.stacks, run.software) || !among(rule.chips, run.hardware.chip)) return false;
-  if (!among(rule.recipes, run.layout.recipe)) return false;
+  if (!among(rule.recipes, run.layout.recipe) || !among(rule.tasks, run.task)) return false;
+  if (!among(rule.routings, run.routing)) return false;
+  if (rule.gpus_from && run.hardware.gpus.value_or(0) < *rule.gpus_from) return false;
   if (!rule.models.empty() && (!run.model || !among(rule.models, run.model->name))) return false;
   if (rule.moe && (!run.model || run.model->moe.has_value() != *rule.moe)) return false;
   if (!rule.from.empty() && (release.empty() || release < rule.from)) return false;
@@ -109,12 +133,38 @@ Result<SoftwareProfile> with_recipes(const SoftwareProfile& software, const Run&
   return software_from_json(object);
 }
 
-std::string recompute_of_recipes(const Run& run, const std::vector<RecipeRule>& rules) {
-  std::string recompute;
+Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules) {
+  Run made = run;
   for (const RecipeRule& rule : rules) {
-    if (!rule.recompute.empty() && holds(rule, run)) recompute = rule.recompute;
+    if (!holds(rule, made)) continue;
+    if (rule.micro_batch) made.layout.micro_batch = rule.micro_batch;
+    if (rule.etp) made.layout.etp = rule.etp;
+    if (rule.shard) made.layout.shard = rule.shard;
+    if (rule.vpp) {
+      made.layout.vpp = rule.vpp;
+      made.layout.schedule = *rule.vpp > 1 ? "interleaved" : "1f1b";
+    }
+    if (!rule.routing.empty() && run.routing.empty()) made.routing = rule.routing;
+    if (!rule.recompute.empty() && run.layout.recompute.empty())
+      made.layout.recompute = rule.recompute;
   }
-  return recompute;
+  return made;
+}
+
+std::string profile_of_recipes(const Run& run, const std::vector<RecipeRule>& rules) {
+  std::string profile;
+  for (const RecipeRule& rule : rules) {
+    if (!rule.like.empty() && holds(rule, run)) profile = rule.like;
+  }
+  return profile;
+}
+
+std::optional<int> packing_of_recipes(const Run& run, const std::vector<RecipeRule>& rules) {
+  std::optional<int> packed;
+  for (const RecipeRule& rule : rules) {
+    if (rule.packed && holds(rule, run)) packed = rule.packed;
+  }
+  return packed;
 }
 
 }  // namespace narrows

@@ -18,12 +18,17 @@ namespace narrows {
 
 struct RecipeRule {
   // When it holds. Empty lists hold for all; releases are inclusive, "" = open.
-  std::vector<std::string> stacks, models, chips, recipes;
+  std::vector<std::string> stacks, models, chips, recipes, tasks, routings;
   std::string from, until;
   std::optional<bool> moe;
+  std::optional<int> gpus_from;
 
   Json figures;           // profile field -> value
   std::string recompute;  // "" = not said
+  std::string like;       // the profile whose settings the stack ran with; "" = its own
+  std::string routing;    // "token-drop": "" = not said
+  std::optional<int> micro_batch, vpp, etp, shard;
+  std::optional<int> packed;  // tokens of the samples that share a sequence
   std::string source;
 };
 
@@ -38,7 +43,12 @@ bool holds(const RecipeRule& rule, const Run& run);
 // names no field or a wrong value.
 Result<SoftwareProfile> with_recipes(const SoftwareProfile& software, const Run& run,
                                      const std::vector<RecipeRule>& rules);
-// The recomputation that the last rule to speak of it names; "" if none does.
-std::string recompute_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);
+// The run with the layout that the rules give it: what its table leaves open, and sizes that stand
+// there by assumption (micro_batch, vpp, etp). Printed recomputation and routing stay.
+Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules);
+// The profile that the last rule to speak of it names; "" if none does.
+std::string profile_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);
+// Tokens of packed samples; nothing where no rule speaks of them.
+std::optional<int> packing_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);
 
 }  // namespace narrows

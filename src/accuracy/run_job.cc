@@ -36,6 +36,7 @@ constexpr Alias kAliases[] = {
     {"deepspeed", "deepspeed"},
     {"deepspeed-megatron", "deepspeed-2021"},
     {"fsdp", "fsdp"},
+    {"maxtext", "maxtext"},
     {"narrows", "narrows"},
 };
 
@@ -47,9 +48,7 @@ constexpr const char* kFusedAttention = "2023-08";
 // values (NeMo's peft.target_modules and dim of its Llama recipes; 405B of Megatron-Bridge).
 constexpr int kLoraRank = 16;
 
-// … of SQuAD, whose prompts with their answers are about 200 tokens, packed into whole sequences:
-// no token attends beyond its own example, on average to half of one.
-constexpr int kLoraWindow = 100;
+constexpr int kEveryChip = 1 << 20;
 
 template <typename T>
 void include(std::vector<T>& all, T value) {
@@ -106,6 +105,33 @@ Status check_complete(const Run& run) {
   return {};
 }
 
+// A node of a chip that no node type carries: its own links, of which large messages reach the
+// share that they do on NVIDIA's nodes (232 of 300 GB/s on A100, 22 of 25 on InfiniBand). A torus
+// joins all chips; a run's record says how many the others join.
+Cluster node_around(const Chip& chip) {
+  constexpr double kLinkShare = 0.77, kNetworkShare = 0.88, kRelayShare = 0.7;
+  const auto figure = [](Bandwidth rate, const char* of) {
+    return Figure<Bandwidth>{rate, of, "derived", ""};
+  };
+  const Bandwidth pcie = chip.pcie ? chip.pcie->value : 32 * GB / sec;
+  const Bandwidth link = chip.link ? chip.link->value : pcie;
+  const bool torus = chip.link_type.find("torus") != std::string::npos;
+  const Figure<Seconds> latency{4 * us, "as on NVIDIA's nodes", "derived", ""};
+  Cluster cluster;
+  cluster.title = cluster.node = chip.name;
+  cluster.chip = chip;
+  cluster.gpus_per_node = torus ? 4 : 8;
+  Level inside{"link", torus ? kEveryChip : cluster.gpus_per_node, figure(link, "the chip's"),
+               figure(kLinkShare * link, "as on NVIDIA's nodes"), latency};
+  inside.forwarded = figure(kRelayShare * link, "as on NVIDIA's nodes");
+  const Bandwidth line = 25 * GB / sec;
+  Level network{"network", kEveryChip, figure(line, "assumed: 200 Gb/s"),
+                figure(kNetworkShare * line, "as InfiniBand"), latency};
+  network.forwarded = network.usable;
+  cluster.levels = {inside, network};
+  return cluster;
+}
+
 // torchtitan's switches change what its kernels are, and what hides.
 std::string variant_of(const std::string& profile, const Run& run) {
   if (profile != "torchtitan") return profile;
@@ -159,10 +185,9 @@ void RunJobs::complete(ModelSpec& model) const {
     if (!same_shape(model, known)) continue;
     model.attention.qk_norm = known.attention.qk_norm;
     model.attention.qkv_bias = known.attention.qkv_bias;
-    if (model.lora_rank == 0) {
-      model.attention.window = known.attention.window;
-      model.attention.window_every = known.attention.window_every;
-    }
+    model.linear_bias = known.linear_bias;
+    model.attention.window = known.attention.window;
+    model.attention.window_every = known.attention.window_every;
     if (!model.moe) return;
     model.moe->groups = known.moe->groups;
     model.moe->top_groups = known.moe->top_groups;
@@ -173,13 +198,15 @@ void RunJobs::complete(ModelSpec& model) const {
   }
 }
 
-// A relative's links are another maker's only by coincidence.
-Result<Cluster> RunJobs::node_of(const std::string& chip) const {
-  const Cluster node = TRY(library_.node_of(chip));
-  const Cluster own = TRY(library_.node(node.node));
-  if (own.chip.vendor != node.chip.vendor)
-    return unsupported(fmt::format("{}: no node type carries it", chip));
-  return node;
+Result<Cluster> RunJobs::node_of(const std::string& name) const {
+  const Chip chip = TRY(library_.chip(name));
+  const Result<Cluster> node = library_.node_of(name);
+  if (node) {
+    // A relative's links are another maker's only by coincidence.
+    const Cluster own = TRY(library_.node(node->node));
+    if (own.chip.vendor == chip.vendor) return *node;
+  }
+  return node_around(chip);
 }
 
 Result<Cluster> RunJobs::cluster_of(const RunHardware& hardware,
@@ -204,15 +231,17 @@ Result<Cluster> RunJobs::cluster_of(const RunHardware& hardware,
   return first_gpus(cluster, *hardware.gpus, fmt::format("{} x {}", *hardware.gpus, hardware.chip));
 }
 
-Result<RunJob> RunJobs::job_of(const Run& run) {
-  TRY(check_complete(run));
+Result<RunJob> RunJobs::job_of(const Run& printed) {
+  TRY(check_complete(printed));
   RunJob job;
+  const Run run = with_published_layout(printed, recipes_);
   const SoftwareFamily family = software_family(run);
-  job.software = TRY(software_of(family.profile));
+  const std::string like = profile_of_recipes(run, recipes_);
+  job.software = TRY(software_of(like.empty() ? family.profile : like));
   job.software_known = family.known;
   if (!family.known) {
     const std::string stack = run.software.empty() ? "unnamed" : run.software;
-    job.assumed.push_back(fmt::format("software={} (for {})", family.profile, stack));
+    job.assumed.push_back(fmt::format("software={} (for {})", job.software.name, stack));
     if (!run.software_date.empty() && run.software_date < kFusedAttention) {
       job.software.fused_attention = false;
       job.assumed.push_back("fused_attention=false");
@@ -222,16 +251,16 @@ Result<RunJob> RunJobs::job_of(const Run& run) {
   if (run.task == "lora") {
     job.model.lora_rank = kLoraRank;
     job.assumed.push_back(fmt::format("lora_rank={}", kLoraRank));
-    job.model.attention.window = kLoraWindow;
-    job.assumed.push_back(fmt::format("packed={}", 2 * kLoraWindow));
+  }
+  if (const std::optional<int> packed = packing_of_recipes(run, recipes_)) {
+    job.model.packed_samples = *packed;
+    job.assumed.push_back(fmt::format("packed_samples={}", *packed));
   }
   complete(job.model);
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));
   job.training = training_of(run, job.assumed);
   job.software = TRY(with_recipes(job.software, run, recipes_));
-  Run recipe = run;
-  if (run.layout.recompute.empty()) recipe.layout.recompute = recompute_of_recipes(run, recipes_);
-  job.strategy = TRY(strategy_of(recipe, job.software, job.assumed));
+  job.strategy = TRY(strategy_of(run, job.software, job.assumed));
   widen(job.software, job.model, job.strategy);
   const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
   if (!valid) return unsupported(valid.error().message);

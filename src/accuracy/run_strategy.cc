@@ -78,6 +78,7 @@ void add_zero(const Run& run, const SoftwareProfile& software, Strategy& s, Assu
   const int replicas = s.dp * s.cp;
   int fallback = 0;
   if (run.layout.sharded_optimizer.value_or(false)) fallback = 1;
+  if (run.layout.shard.value_or(1) > 1) fallback = 3;  // weights sharded over so many ranks
   s.zero = run.layout.zero ? *run.layout.zero : or_assume({}, "zero", fallback, assumed);
   if (s.zero == 2 && s.pp > 1 && software.defers_scatter) s.zero = 1;
   if (replicas == 1) s.zero = 0;

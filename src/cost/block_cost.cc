@@ -64,6 +64,7 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.selective_by_op,
           s.recompute_stops_early,
           s.loss_metrics,
+          s.parallel_loss,
           s.keeps_gathered,
           s.gradient_dtype,
           s.stepwise_context,
@@ -222,12 +223,23 @@ BlockCost BlockPricer::compute(const Key& key) const {
   return cost;
 }
 
+// What each further expert of a matmul costs. A graph of whole passes replays its kernels: a
+// matmul, the quantisation of its operand and the layout of two operands' scales.
+Seconds BlockPricer::each_expert() const {
+  constexpr double kKernels = 4;
+  if (software_.graphs != GraphScope::Pass) return software_.expert_launch;
+  return min(software_.expert_launch, kKernels * software_.launch);
+}
+
 Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   Estimate estimate;
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
     estimate.time *= software_.matmul_slowdown;
-    estimate.time += (op.matmul.groups - 1) * software_.expert_launch;
+    estimate.time += (op.matmul.groups - 1) * each_expert();
+  } else if (op.kind == OpKind::Attention && op.materialised) {
+    estimate = kernels_.materialised_attention(op.precision, op.direction, op.attention);
+    estimate.time *= software_.matmul_slowdown;
   } else if (op.kind == OpKind::Attention) {
     estimate = kernels_.attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.attention_slowdown;

@@ -102,6 +102,7 @@ class BlockPricer {
   Seconds exchange_price(const Op& op, const BlockLayout& layout) const;
   PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
   Estimate price_op(const Op& op, Recipe recipe) const;
+  Seconds each_expert() const;
   bool gathers_quantised(const CollectiveShape& what, const Key& key) const;
   Seconds around_exchange(const Op& op, const Reach& reached, const BlockLayout& layout) const;
   Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;

@@ -155,9 +155,13 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   // Layers are recomputed, the ends of the model are not (checkpointing wraps layers).
   BlockLayout ends = layout;
   ends.recompute = recompute_of_ends(layout.recompute, blocks_.software());
+  const bool whole = layout.recompute == Recompute::Full && !blocks_.software().recomputes_ffn_only;
+  BlockLayout attends = layout;
+  if (layout.recompute == Recompute::Full && !whole) attends.recompute = Recompute::None;
   const auto block = [&](BlockKind kind) -> const BlockCost& {
     const bool end = kind == BlockKind::Head || kind == BlockKind::Embedding;
-    return blocks_.price(kind, item.window, end ? ends : layout);
+    const BlockLayout& own = kind == BlockKind::Attention ? attends : layout;
+    return blocks_.price(kind, item.window, end ? ends : own);
   };
   const bool moe = blocks_.model().moe.has_value();
   switch (item.kind) {
@@ -181,7 +185,7 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       add(mlp, cost, block(item.kind == ItemKind::MoeLayer ? BlockKind::Moe : BlockKind::DenseFfn));
       // Full recomputation starts from the layer's input; the FFN's own input is made again on the
       // way.
-      if (layout.recompute == Recompute::Full) cost.kept.until_input_grad = input_only;
+      if (whole) cost.kept.until_input_grad = input_only;
       break;
     }
   }

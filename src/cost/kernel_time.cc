@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/kernel_time.h"
 
+#include <algorithm>
+
 #include "cost/kernel_time_attention.h"
 #include "cost/kernel_time_matmul.h"
 #include "cost/kernel_time_memory.h"
@@ -37,6 +39,32 @@ Estimate KernelTimes::attention(Recipe recipe, Direction direction,
                                 const AttentionShape& shape) const {
   if (machine_) return machine_->attention(direction, shape);
   return attention_->time(recipe, direction, shape);
+}
+
+Estimate KernelTimes::materialised_attention(Recipe recipe, Direction direction,
+                                             const AttentionShape& shape) const {
+  const double each = shape.batch * shape.heads;
+  const Rows queries = exactly(each * static_cast<double>(shape.queries));
+  const Rows keys = exactly(each * static_cast<double>(shape.keys));
+  const int groups = std::max(1, static_cast<int>(each));
+  Estimate sum{Seconds(), Basis::Measured, 0};
+  const auto add = [&](const Rows& rows, std::int64_t n, std::int64_t k) {
+    const Estimate one = matmul(recipe, Direction::Forward, {rows, n, k, groups});
+    const Seconds time = sum.time + one.time;
+    sum.error = (sum.error * sum.time + one.error * one.time) / time;
+    sum.time = time;
+    sum.basis = std::max(sum.basis, one.basis);
+  };
+  if (direction == Direction::Forward) {
+    add(queries, shape.keys, shape.qk_dim);
+    add(queries, shape.v_dim, shape.keys);
+    return sum;
+  }
+  add(queries, shape.keys, shape.v_dim);  // of the probabilities, then dV, dQ and dK
+  add(keys, shape.v_dim, shape.queries);
+  add(queries, shape.qk_dim, shape.keys);
+  add(keys, shape.qk_dim, shape.queries);
+  return sum;
 }
 
 Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic, Direction direction) const {

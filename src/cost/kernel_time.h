@@ -47,6 +47,10 @@ class KernelTimes {
   // A fused attention core, forward or its whole backward (any gradient direction): recomputed
   // scores, dq, dk and dv. Always 16-bit unless the recipe is f32.
   Estimate attention(Recipe recipe, Direction direction, const AttentionShape& shape) const;
+  // The batched products of an attention core that is not fused, which write and read all scores,
+  // masked ones too: two forward, four in its backward. Without softmax and dropout between them.
+  Estimate materialised_attention(Recipe recipe, Direction direction,
+                                  const AttentionShape& shape) const;
   // A kernel that only moves data; `traffic` is the least it must read and write. Published tables
   // do not tell directions apart; a machine's own measurements do (machine_times.h).
   Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward) const;

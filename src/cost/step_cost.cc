@@ -74,7 +74,16 @@ Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& 
   const Bytes message = tokens_outside(layout.sharding) * blocks.model().hidden *
                         size_of(stored_dtype(blocks.software(), layout.recipe));
   const Span neighbours = span_of(blocks.cluster(), 2, grid.stride(Axis::Pp));
-  return round_up(collective_time({CollectiveKind::SendRecv, Axis::Pp, message, 0}, neighbours,
+  const auto send = [&](Bytes bytes) {
+    return collective_time({CollectiveKind::SendRecv, Axis::Pp, bytes, 0}, neighbours,
+                           blocks.cluster())
+        .time;
+  };
+  const Sharding& s = layout.sharding;
+  if (s.tp == 1 || s.sequence_parallel || !blocks.software().scatters_sends)
+    return round_up(send(message));
+  return round_up(send(message / s.tp) +
+                  collective_time({CollectiveKind::AllGather, Axis::Tp, message, 0}, layout.tp,
                                   blocks.cluster())
                       .time);
 }

@@ -46,6 +46,7 @@ struct Fusions {
   // down and what follows it do not run again (PyTorch's checkpoint since 2.1).
   bool recompute_stops_early = false;
   bool loss_metrics = false;    // two metrics repeat the loss in float32 when activations are gone
+  bool parallel_loss = false;   // an unfused loss in Megatron's steps, 52 bytes a logit, against 28
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again
   Dtype gradient = Dtype::F32;  // in which weight gradients accumulate
   // Context parallelism above PyTorch's attention: keys and values are repeated to all heads before

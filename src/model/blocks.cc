@@ -56,10 +56,12 @@ AttentionShape attention_shape(const Site& site, bool window) {
   const int spread = s.cp > 1 && s.context == ContextExchange::AllToAll ? s.cp : 1;
   shape.batch = s.micro_batch;
   shape.heads = a.heads / s.tp / spread;
+  const std::int64_t sample = sample_tokens(site.model, s.sequence);
+  shape.batch *= static_cast<double>(s.sequence) / static_cast<double>(sample);
   shape.kv_heads =
       a.kind == AttentionKind::Mla ? shape.heads : std::max(1, a.kv_heads / s.tp / spread);
-  shape.queries = s.sequence * spread / s.cp;
-  shape.keys = s.sequence;
+  shape.queries = std::max<std::int64_t>(sample * spread / s.cp, 1);
+  shape.keys = sample;
   shape.qk_dim = a.qk_dim();
   shape.v_dim = a.value_dim();
   shape.window = window ? a.window : 0;
@@ -252,6 +254,18 @@ void mark_inside_experts(Graph& graph, std::size_t first) {
   }
 }
 
+// Megatron-Core adds the biases of the experts' outputs, weighed by the router's float
+// probabilities, expert by expert: a float product and sum, their concatenation and a cast, 28
+// bytes an element.
+TensorId add_expert_bias(GraphBuilder& b, TensorId x) {
+  const Tensor in = b.at(x);
+  const TensorId out = b.activation("expert out with bias", in.rows, in.columns);
+  b.memory_bound(OpKind::Elementwise, "add expert bias", {x}, out,
+                 6 * (bytes_expected(in) + bytes_expected(b.at(out))) / byte);
+  b.last().inside_experts = true;
+  return out;
+}
+
 TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
   GraphBuilder& b = site.b;
   const MoeSpec& moe = *site.model.moe;
@@ -286,6 +300,7 @@ TensorId moe_block(const Site& site, TensorId x, const RoutedLoad& load) {
   const std::size_t first_expert_op = b.graph().forward.size();
   TensorId out = ffn(site, "expert", gathered, moe.expert_ffn / s.etp, moe.experts / s.ep);
   mark_inside_experts(b.graph(), first_expert_op);
+  if (site.model.linear_bias) out = add_expert_bias(b, out);
   if (s.etp > 1) {
     const TensorId scattered = b.tensor("expert out scattered", copies, h, b.at(out).dtype);
     out = b.collective("etp scatter", out, scattered,
@@ -340,6 +355,12 @@ TensorId head_block(const Site& site, TensorId x) {
   const TensorId copy = b.tensor("float logits", site.inside(), vocab, Dtype::F32);
   b.memory_bound(OpKind::Elementwise, "logits to float", {logits}, copy);
   const TensorId softmax = b.tensor("softmax", site.inside(), vocab, Dtype::F32);
+  if (b.fusions().parallel_loss) {
+    // Megatron's steps read the logits three times more and write them three times more on the way.
+    b.memory_bound(OpKind::Elementwise, "steps of the loss", {}, kNoTensor,
+                   24 * site.inside().expected * vocab);
+    b.last().frozen = true;
+  }
   b.memory_bound(OpKind::Loss, "cross-entropy", {copy}, softmax);
   b.last().input_grad_needs = {softmax};
   return softmax;
@@ -350,6 +371,7 @@ TensorId head_block(const Site& site, TensorId x) {
 Graph build_block(const BlockKey& key, const ModelSpec& model, const RoutedLoad& load) {
   GraphBuilder b(key.recipe, key.fusions);
   b.freeze(model.lora_rank > 0);
+  b.bias(model.linear_bias);
   const Site site{model, key.sharding, b};
   const int h = model.hidden;
   const TensorId x = b.activation("residual", site.outside(), h);

@@ -209,7 +209,8 @@ class Differentiator {
         push(op, Direction::WeightGrad, 1.5 * op.traffic);
         break;
       case OpKind::Loss:
-        push(op, Direction::InputGrad, op.traffic);
+        // The float softmax becomes the gradient in place, and is cast back (the copy's mirror).
+        push(op, Direction::InputGrad, fusions_.loss ? op.traffic : tensors(op.inputs) * 2);
         break;
       // Read the input and the gradient, write the gradient: half as much again as forward.
       case OpKind::Norm:
@@ -226,7 +227,10 @@ class Differentiator {
         break;
       case OpKind::Router:
       case OpKind::Elementwise:
-        push(op, Direction::InputGrad, op.traffic);
+        if (op.frozen) break;
+        // Dropout reads the gradient and its mask and writes, softmax reads the gradient and its
+        // own output and writes: 11 bytes a score against 9 forward.
+        push(op, Direction::InputGrad, (op.inside_attention ? 11.0 / 9 : 1) * op.traffic);
         break;
       case OpKind::Optimizer:
         break;
@@ -333,6 +337,15 @@ class Differentiator {
     }
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});
+    if (op.biased && !quantised) {
+      // A sum over the rows of the output gradient; casts to narrow formats take it along.
+      Op sum;
+      sum.kind = OpKind::Elementwise;
+      sum.name = "d bias of " + op.name;
+      sum.direction = Direction::WeightGrad;
+      sum.traffic = out.rows.expected * out.columns * 2 * byte;
+      graph_.weight_grad.push_back(std::move(sum));
+    }
     if (!fusions_.grad_accumulation) {
       // The gradient of this micro-batch, 2 bytes, is added to the accumulator in a pass of its
       // own.

@@ -30,7 +30,7 @@ struct Op {
   OpKind kind = OpKind::Elementwise;
   std::string name;
   Direction direction = Direction::Forward;
-  bool frozen = false;      // its weight does not train: no gradient of it
+  bool frozen = false;      // no gradient of it: its weight does not train, or it is a side step
   bool recomputed = false;  // a forward op that runs again in backward
   int forward =
       -1;  // of a gradient or recomputed op: the forward op's index; -1 = a pass beside one
@@ -43,6 +43,8 @@ struct Op {
   bool beside_exchange = false;   // of the shared experts: needs none of the tokens that travel
   bool inside_experts = false;    // between an expert's two matmuls
   bool inside_attention = false;  // a pass of an attention core that is not fused
+  bool materialised = false;      // such a core: its products write and read all the scores
+  bool biased = false;            // a matmul whose bias gradient is a pass of its own
   bool up_projection = false;     // MLA's q_b and kv_b, which v3 recomputes
   std::vector<TensorId> inputs;   // activations
   std::vector<TensorId> outputs;

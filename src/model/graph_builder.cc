@@ -83,7 +83,9 @@ TensorId GraphBuilder::multiply(const std::string& name, TensorId x, TensorId in
 TensorId GraphBuilder::linear(const std::string& name, TensorId x, std::int64_t n, std::int64_t k,
                               int groups) {
   const TensorId input = operand(x);
-  return multiply(name, x, input, {at(x).rows, n, k, groups}, recipe_);
+  const TensorId out = multiply(name, x, input, {at(x).rows, n, k, groups}, recipe_);
+  last().biased = biased_ && !frozen_;
+  return out;
 }
 
 TensorId GraphBuilder::plain_linear(const std::string& name, TensorId x, std::int64_t n,
@@ -124,19 +126,27 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
   op.input_grad_needs.push_back(out);
   op.input_grad_needs.push_back(statistics);
   graph_.forward.push_back(std::move(op));
-  if (!fusions_.attention) {
-    // Scores written, softmaxed and dropped out in memory: about five passes of 2 bytes and a mask
-    // (korthikanti2022).
-    const double keys = static_cast<double>(shape.keys);
-    const TensorId scores = tensor(
-        "scores", {rows.expected * shape.heads, rows.bound * shape.heads}, keys * 2.5, Dtype::Bf16);
-    last().input_grad_needs.push_back(scores);
-    const Bytes around = bytes_expected(at(scores)) + bytes_expected(at(statistics));
-    memory_bound(OpKind::Elementwise, "softmax", {statistics}, scores,
-                 rows.expected * shape.heads * keys * 11 - around / byte);
-    last().inside_attention = true;
-  }
+  if (!fusions_.attention) materialise_scores(statistics);
   return out;
+}
+
+// The scores are written by one product, softmaxed and dropped out in two passes, and read by the
+// other product; a softmax in 2 bytes, its copy after dropout and a mask are kept
+// (korthikanti2022). The products compute masked scores too, and count their own bytes.
+void GraphBuilder::materialise_scores(TensorId statistics) {
+  Op& core = last();
+  core.materialised = true;
+  core.attention.causal = false;
+  const AttentionShape& a = core.attention;
+  const double rows = a.batch * static_cast<double>(a.queries) * a.heads;
+  const double keys = static_cast<double>(a.keys);
+  const TensorId scores = tensor("scores", exactly(rows), keys * 2.5, Dtype::Bf16);
+  core.input_grad_needs.push_back(scores);
+  const Bytes around = bytes_expected(at(scores)) + bytes_expected(at(statistics));
+  // Softmax reads and writes, dropout reads and writes and writes its mask: 9 bytes a score.
+  memory_bound(OpKind::Elementwise, "softmax", {statistics}, scores,
+               rows * keys * 9 - around / byte);
+  last().inside_attention = true;
 }
 
 TensorId GraphBuilder::activation_fn(const std::string& name, TensorId x, bool gated) {

@@ -48,6 +48,8 @@ class GraphBuilder {
 
   // Whether the weights of the linears that follow do not train.
   void freeze(bool frozen) { frozen_ = frozen; }
+  // Whether they have biases.
+  void bias(bool biased) { biased_ = biased; }
 
   Op& last() { return graph_.forward.back(); }
   const Tensor& at(TensorId id) const { return graph_.tensors[static_cast<std::size_t>(id)]; }
@@ -57,6 +59,7 @@ class GraphBuilder {
 
  private:
   void keep_gate(Op& op, const Tensor& out);
+  void materialise_scores(TensorId statistics);
   TensorId multiply(const std::string& name, TensorId x, TensorId operand, const MatmulShape& shape,
                     Recipe precision);
 
@@ -64,6 +67,7 @@ class GraphBuilder {
   Recipe recipe_;
   Fusions fusions_;
   bool frozen_ = false;
+  bool biased_ = false;
   std::vector<std::pair<TensorId, TensorId>> quantised_;  // x -> its quantised copy
 };
 

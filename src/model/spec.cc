@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/spec.h"
 
+#include <algorithm>
+
 namespace narrows {
+
+std::int64_t sample_tokens(const ModelSpec& model, std::int64_t sequence) {
+  if (model.packed_samples <= 0) return sequence;
+  return std::min<std::int64_t>(model.packed_samples, sequence);
+}
 
 bool is_moe_layer(const ModelSpec& model, int layer) {
   if (!model.moe || layer < model.moe->dense_layers) return false;

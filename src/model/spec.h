@@ -80,6 +80,8 @@ struct ModelSpec {
   // Above 0 all weights are frozen, and adapters of this rank beside the projections to queries,
   // keys and values train instead (hu2021).
   int lora_rank = 0;
+  int packed_samples = 0;  // tokens of the samples that share a sequence, each attending to itself
+                           // only; 0 = a sequence is one text
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
   std::optional<Numerics> numerics;  // as its config.json says; nothing where none did
@@ -90,6 +92,8 @@ struct ModelSpec {
 // The model in order: item 0 is the embedding, 1 … layers, then the MTP blocks, then the head.
 enum class ItemKind { Embedding, DenseLayer, MoeLayer, MtpBlock, Head };
 
+// How far attention reaches in a sequence of that length: the sample's tokens, or all.
+std::int64_t sample_tokens(const ModelSpec& model, std::int64_t sequence);
 // Whether layer l (0-based) is mixture-of-experts.
 bool is_moe_layer(const ModelSpec& model, int layer);
 // Whether layer l (0-based) attends within its sliding window only.

@@ -21,8 +21,9 @@ Json to_json(const ModelSpec& model);
 
 // The model that `object` describes. Optional keys, with their defaults: tied_embeddings false,
 // activation "swiglu", norm "rms", linear_bias false, learned_positions 0, max_positions 0,
-// mtp_layers 0, ffn 0, moe null; of attention: kv_heads = heads, q_lora 0, qkv_bias false, qk_norm
-// "none", window 0, window_every 1; of moe: all but experts, top_k, expert_ffn.
+// mtp_layers 0, lora_rank 0, packed_samples 0, ffn 0, moe null; of attention: kv_heads = heads,
+// q_lora 0, qkv_bias false, qk_norm "none", window 0, window_every 1; of moe: all but experts,
+// top_k, expert_ffn.
 Result<ModelSpec> model_from_json(JsonObject& object);
 
 }  // namespace narrows

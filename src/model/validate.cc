@@ -131,7 +131,8 @@ std::optional<Flaw> find_flaw(const ModelSpec& model) {
                          {"learned_positions", model.learned_positions, 0, limits::kPositions},
                          {"max_positions", model.max_positions, 0, limits::kPositions},
                          {"mtp_layers", model.mtp_layers, 0, limits::kMtpLayers},
-                         {"lora_rank", model.lora_rank, 0, limits::kLoraRank}})) {
+                         {"lora_rank", model.lora_rank, 0, limits::kLoraRank},
+                         {"packed_samples", model.packed_samples, 0, limits::kPositions}})) {
     return flaw;
   }
   if (const std::optional<Flaw> flaw = flaw_of_attention(model)) return flaw;

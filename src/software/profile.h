@@ -91,6 +91,9 @@ struct SoftwareProfile {
   // Training metrics compute the loss twice more in float32, after the backward pass has freed the
   // activations.
   bool loss_metrics = false;
+  // A loss that is not fused takes Megatron's steps over a vocabulary that ranks share, against
+  // PyTorch's over whole rows.
+  bool parallel_loss = false;
   bool fused_grad_accumulation = true;  // weight gradients accumulate inside the matmul
   bool fused_norm = true;               // against operations over float32 copies
   bool fused_optimizer = true;          // one pass over the state, against one pass an operation
@@ -101,6 +104,8 @@ struct SoftwareProfile {
   bool selective_by_op = false;
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
+  // `full` recomputation is of a layer's FFN; its attention keeps what its gradients read.
+  bool recomputes_ffn_only = false;
   // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
   // shard and gathers again.
   bool keeps_gathered = false;
@@ -124,6 +129,9 @@ struct SoftwareProfile {
   // In a pipeline ZeRO-2 keeps gradients whole until the last micro-batch, as ZeRO-1 does.
   bool defers_scatter = false;
   bool blocking_p2p = false;  // pipeline sends wait for the receiver
+  // What tensor-parallel ranks hold alike crosses to the next stage in shares, and is gathered
+  // there.
+  bool scatters_sends = false;
   // Weights of each gradient reduction where data parallelism reduces bucket by bucket; 0 = all at
   // once.
   Bytes gradient_bucket;

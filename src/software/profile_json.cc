@@ -42,6 +42,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_permute", p.fused_permute);
   visit("fused_loss", p.fused_loss);
   visit("loss_metrics", p.loss_metrics);
+  visit("parallel_loss", p.parallel_loss);
   visit("fused_grad_accumulation", p.fused_grad_accumulation);
   visit("fused_experts", p.fused_experts);
 
@@ -53,6 +54,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
   visit("overlap_shared_expert", p.overlap_shared_expert);
   visit("blocking_p2p", p.blocking_p2p);
+  visit("scatters_sends", p.scatters_sends);
 
   visit("dispatcher", p.dispatcher);
   visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
@@ -84,6 +86,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("fused_projections", p.fused_projections);
   visit("selective_by_op", p.selective_by_op);
   visit("recompute_stops_early", p.recompute_stops_early);
+  visit("recomputes_ffn_only", p.recomputes_ffn_only);
   visit("keeps_gathered", p.keeps_gathered);
   visit("defers_scatter", p.defers_scatter);
   visit("stepwise_context", p.stepwise_context);

@@ -55,8 +55,34 @@ TEST_CASE("recipes: later rules win, and each figure bears its rule's source") {
   CHECK(made->sources.at("overlap_ep") == "second");
   CHECK(made->launch == plain.launch);
   CHECK(*with_recipes(plain, run_of("24.01"), rules()) == plain);
-  CHECK(recompute_of_recipes(run_of("26.02"), rules()) == "v3");
-  CHECK(recompute_of_recipes(run_of("26.04"), rules()).empty());
+  CHECK(with_published_layout(run_of("26.02"), rules()).layout.recompute == "v3");
+  CHECK(with_published_layout(run_of("26.04"), rules()).layout.recompute.empty());
+}
+
+TEST_CASE("recipes: rules complete a layout, and leave printed recomputation as it is") {
+  const std::vector<RecipeRule> rules = *parse_recipe_rules(
+      R"({"title": "t", "rules": [
+  {"stack": ["s"], "micro_batch": 8, "vpp": 3, "etp": 2, "recompute": "full", "source": "layout"},
+  {"stack": ["s"], "gpus_from": 512, "shard": 128, "source": "from 64 nodes on"},
+  {"stack": ["s"], "routed": "token-drop", "like": "nemo", "source": "routing"},
+  {"stack": ["s"], "routing": ["token-drop"], "tasks": ["sft"], "packed": 200, "source": "both"}]})",
+      "x.json");
+  Run run = run_of("26.02");
+  run.layout.micro_batch = 1;
+  const Run made = with_published_layout(run, rules);
+  CHECK((made.layout.micro_batch == 8 && made.layout.vpp == 3 && made.layout.etp == 2));
+  CHECK(made.layout.schedule == "interleaved");
+  CHECK(made.layout.recompute == "full");
+  CHECK(made.routing == "token-drop");
+  CHECK(profile_of_recipes(made, rules) == "nemo");
+  CHECK_FALSE(packing_of_recipes(made, rules).has_value());
+  CHECK_FALSE(made.layout.shard.has_value());
+  run.hardware.gpus = 512;
+  CHECK(with_published_layout(run, rules).layout.shard == 128);
+  run.task = "sft";
+  run.layout.recompute = "none";
+  CHECK(with_published_layout(run, rules).layout.recompute == "none");
+  CHECK(packing_of_recipes(with_published_layout(run, rules), rules) == 200);
 }
 
 TEST_CASE("recipes: a rule that names no field, or a wrong value, is refused") {

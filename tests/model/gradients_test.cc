@@ -187,8 +187,71 @@ TEST_CASE("gradients: selective recomputation makes the scores again, softmax an
   REQUIRE(graph.recompute.size() == 2);
   CHECK(graph.recompute[0].kind == OpKind::Attention);
   CHECK(graph.recompute[1].name == "softmax");
-  // 11 bytes for each of 2048 x 2048 scores of 12 heads.
-  CHECK(graph.recompute[1].traffic == 11.0 * 2048 * 2048 * 12 * byte);
+  // Softmax reads and writes, dropout reads and writes and writes a mask: 9 bytes for each of
+  // 2048 x 2048 scores of 12 heads, and 11 in backward.
+  const double scores = 2048.0 * 2048 * 12;
+  CHECK(graph.recompute[1].traffic == 9 * scores * byte);
+  const auto softmax = std::find_if(graph.input_grad.begin(), graph.input_grad.end(),
+                                    [](const Op& op) { return op.inside_attention; });
+  REQUIRE(softmax != graph.input_grad.end());
+  CHECK(softmax->traffic / byte == Approx(11 * scores));
+}
+
+TEST_CASE("gradients: biases cost a pass over the output gradient, which casts take along") {
+  ModelSpec model = model_named("gpt3-175b");
+  const auto passes = [&](Recipe recipe) {
+    const BlockKey key{BlockKind::DenseFfn, {.tp = 8, .sequence = 2048}, recipe, {}};
+    double bytes = 0;
+    for (const Op& op : differentiated(key, model, Recompute::None).weight_grad) {
+      if (op.name.starts_with("d bias")) bytes += op.traffic / byte;
+    }
+    return bytes;
+  };
+  // Up gives 4 h / 8 columns, down h.
+  CHECK(passes(Recipe::Bf16) == 2048.0 * (4 * 12288 / 8 + 12288) * 2);
+  CHECK(passes(Recipe::Fp8Tensor) == 0);
+  model.linear_bias = false;
+  CHECK(passes(Recipe::Bf16) == 0);
+}
+
+TEST_CASE("gradients: a loss that ranks share reads and writes the logits over and over") {
+  const ModelSpec model = model_named("gpt3-175b");
+  Fusions steps;
+  steps.loss = false;
+  const auto bytes_a_logit = [&](bool parallel) {
+    steps.parallel_loss = parallel;
+    const BlockKey key{BlockKind::Head, {.sequence = 2048}, Recipe::Bf16, steps};
+    const Graph graph = differentiated(key, model, Recompute::None);
+    double forward = 0, backward = 0;
+    const auto is_loss = [](const Op& op) {
+      return op.kind == OpKind::Loss || op.name == "logits to float" ||
+             op.name == "steps of the loss";
+    };
+    for (const Op& op : graph.forward) forward += is_loss(op) ? op.traffic / byte : 0;
+    for (const Op& op : graph.input_grad) backward += is_loss(op) ? op.traffic / byte : 0;
+    const double logits = 2048.0 * model.vocab;
+    return std::pair(forward / logits, backward / logits);
+  };
+  CHECK(bytes_a_logit(true) == std::pair(38.0, 14.0));
+  CHECK(bytes_a_logit(false) == std::pair(14.0, 14.0));
+}
+
+TEST_CASE("attention: packed samples attend to themselves only") {
+  ModelSpec model = model_named("llama-3.1-8b");
+  const BlockKey key{BlockKind::Attention, {.micro_batch = 2, .sequence = 4096}, Recipe::Bf16, {}};
+  const auto attended = [&] {
+    for (const Op& op : build_block(key, model).forward) {
+      if (op.kind == OpKind::Attention) return op.attention;
+    }
+    return AttentionShape{};
+  };
+  const double whole = 2.0 * 4096 * 4096;
+  CHECK(attended().batch * static_cast<double>(attended().queries * attended().keys) == whole);
+  model.packed_samples = 256;
+  CHECK(attended().batch == 2 * 16);
+  CHECK(attended().batch * static_cast<double>(attended().queries * attended().keys) == whole / 16);
+  model.packed_samples = 8192;
+  CHECK(attended().keys == 4096);
 }
 
 TEST_CASE("gradients: communication is mirrored") {

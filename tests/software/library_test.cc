@@ -101,11 +101,11 @@ TEST_CASE("software: a child's unknown key is refused") {
 TEST_CASE("software: a fit must bound its own value, and only numbers can be fitted") {
   const std::string fit = "\"fit\": {\"low\": \"3 us\", \"high\": \"4 us\"}";
   CHECK(complaint("\"2 us\"", "\"2 us\", " + fit) ==
-        "x.json:89: launch.fit: expected low < high with the value between them");
+        "x.json:93: launch.fit: expected low < high with the value between them");
   CHECK(complaint("\"deepep\"", "\"deepep\", \"fit\": {}") ==
-        "x.json:73: dispatcher.fit: only a number, a time or a size can be fitted");
+        "x.json:77: dispatcher.fit: only a number, a time or a size can be fitted");
   CHECK(complaint("\"value\": 0.5", "\"value\": 0.5, \"fit\": {\"low\": 0, \"high\": 2}") ==
-        "x.json:57: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
+        "x.json:59: overlap_tp.fit.high: expected a number from 0 to 1, found the number 2");
 }
 
 TEST_CASE("software: every built-in profile reads, and writes back what was read") {
@@ -115,6 +115,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
                                              "fsdp",
                                              "hai-llm",
                                              "llm-foundry",
+                                             "maxtext",
                                              "megatron-2021",
                                              "megatron-2022",
                                              "megatron-bridge",
@@ -143,7 +144,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
 TEST_CASE("software: every figure of a built-in profile has a source") {
   for (const std::string& name : software_names()) {
     const SoftwareProfile profile = *find_software(name);
-    CHECK(profile.sources.size() == 71);
+    CHECK(profile.sources.size() == 74);
     for (const auto& [field, source] : profile.sources) {
       INFO(name << " " << field);
       CHECK(source.size() > 5);
@@ -248,13 +249,13 @@ TEST_CASE("software: wrong values are refused with file, line and field") {
         "x.json:13: zero_stages.value: the number 1 is there twice");
   CHECK(complaint("[0, 1]", "[]") == "x.json:13: zero_stages: expected at least one");
   CHECK(complaint("\"2 us\"", "2") ==
-        "x.json:89: launch.value: expected a time such as \"3.7 us\", found the number 2");
+        "x.json:93: launch.value: expected a time such as \"3.7 us\", found the number 2");
   CHECK(complaint("\"2 us\"", "\"2 GB\"") ==
-        "x.json:89: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
+        "x.json:93: launch.value: expected a time such as \"3.7 us\", found \"2 GB\"");
   CHECK(complaint("\"value\": 0.5", "\"value\": 1.5") ==
-        "x.json:57: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
+        "x.json:59: overlap_tp.value: expected a number from 0 to 1, found the number 1.5");
   CHECK(complaint("\"deepep\"", "\"nccl\"") ==
-        "x.json:73: dispatcher.value: expected \"deepep\", \"all-to-all\", \"all-gather\" or "
+        "x.json:77: dispatcher.value: expected \"deepep\", \"all-to-all\", \"all-gather\" or "
         "\"per-rank\", found \"nccl\"");
 }
 
@@ -264,7 +265,7 @@ TEST_CASE("software: unknown, missing and doubled keys, and an empty source, are
   CHECK(complaint("  \"notes\"", "  \"overlap\": 1,\n  \"notes\"").find("overlap: unknown key") !=
         std::string::npos);
   CHECK(complaint("\"value\": \"2 us\"", "\"value\": \"2 us\", \"mark\": \"x\"") ==
-        "x.json:89: launch.mark: unknown key");
+        "x.json:93: launch.mark: unknown key");
   CHECK(complaint("\"source\": \"nothing is emulated\"", "\"source\": \"\"")
             .find("emulated_recipes.source: expected where the value comes from") !=
         std::string::npos);
