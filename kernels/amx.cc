@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "base/result.h"
+#include "kernels/vector.h"
 
 #if defined(__x86_64__) && defined(__linux__)
-#define NARROWS_AMX
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -15,13 +15,9 @@
 
 namespace narrows::kernels {
 
-#ifdef NARROWS_AMX
+#if defined(__x86_64__) && defined(__linux__)
 
 namespace {
-
-#define NARROWS_TILED \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
-#define NARROWS_TILED_INLINE NARROWS_TILED inline __attribute__((always_inline))
 
 constexpr std::int64_t kEdge = 16;     // rows of a tile, and columns of a result's
 constexpr std::int64_t kDepth = 32;    // of one tile: what is summed over

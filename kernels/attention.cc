@@ -134,7 +134,7 @@ void scale_run(float* x, std::int64_t count, float factor, bool to_bf16) {
 }
 
 float scale_of(const Attention& op) {
-  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(op.qk_dim)));
+  return static_cast<float>(op.sharpness / std::sqrt(static_cast<double>(op.qk_dim)));
 }
 
 // The row's probabilities, not yet divided by their sum; returns its inverse.
@@ -267,25 +267,6 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 }
 
 }  // namespace
-
-void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row) {
-  for (std::int64_t r = first_row; r < last_row; ++r) {
-    for (std::int64_t h = 0; h < op.heads; ++h) {
-      float& log_sum_exp = op.log_sum_exp[r * op.heads + h];
-      const float other = op.other_log_sum_exp[r * op.heads + h];
-      const float most = std::max(log_sum_exp, other);
-      const float mine = exp_of(log_sum_exp - most);
-      const float theirs = exp_of(other - most);
-      const float sum = mine + theirs;
-      float* out = at(op.out, r, h);
-      const float* more = at(op.other, r, h);
-      for (std::int64_t c = 0; c < op.v_dim; ++c) {
-        out[c] = (mine * out[c] + theirs * more[c]) / sum;
-      }
-      log_sum_exp = static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
-    }
-  }
-}
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 

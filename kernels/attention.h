@@ -40,6 +40,7 @@ struct Attention {
   std::int64_t qk_dim = 0;
   std::int64_t v_dim = 0;
   std::int64_t window = 0;  // 0: all keys up to the query's position; else the last so many
+  double sharpness = 1;     // times 1 / sqrt(qk_dim): what scores are multiplied by
   const std::int32_t* positions = nullptr;
   const std::int32_t* key_positions = nullptr;  // (keys), ascending; null: 0, 1, …
   bool narrow = false;  // operands of its matmuls are rounded to bf16, and so is `out`
@@ -63,6 +64,7 @@ struct AttentionMerge {
   std::int64_t rows = 0;
   std::int64_t heads = 0;
   std::int64_t v_dim = 0;
+  bool to_bf16 = false;  // out is rounded to bf16
 };
 void merge(const AttentionMerge& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -10,6 +10,7 @@ void add_bias(const AddBias& op, std::int64_t first_row, std::int64_t last_row) 
   for (std::int64_t r = first_row; r < last_row; ++r) {
     float* y = op.y + r * op.columns;
     for (std::int64_t c = 0; c < op.columns; ++c) y[c] += op.bias[c];
+    if (op.to_bf16) round_run(y, op.columns);
   }
 }
 
@@ -27,6 +28,7 @@ void gated_sum(const GatedSum& op, std::int64_t first_row, std::int64_t last_row
     const float open = sigmoid_of(op.gate[r]);
     const std::int64_t row = r * op.columns;
     for (std::int64_t c = row; c < row + op.columns; ++c) op.y[c] = op.a[c] + open * op.x[c];
+    if (op.to_bf16) round_run(op.y + row, op.columns);
   }
 }
 

@@ -12,6 +12,7 @@ struct AddBias {
   const float* bias = nullptr;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void add_bias(const AddBias& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -32,6 +33,7 @@ struct GatedSum {
   float* y = nullptr;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void gated_sum(const GatedSum& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -17,6 +17,7 @@ void gelu(const Gelu& op, std::int64_t first, std::int64_t last) {
     const float x = op.x[i];
     op.y[i] = x * sigmoid_of(2.0f * kRoot * (x + kCubic * x * x * x));
   }
+  if (op.to_bf16) round_run(op.y + first, last - first);
 }
 
 NARROWS_VECTORISED

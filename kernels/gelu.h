@@ -15,6 +15,7 @@ struct Gelu {
   const float* x = nullptr;
   float* y = nullptr;
   std::int64_t count = 0;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void gelu(const Gelu& op, std::int64_t first, std::int64_t last);
 

@@ -31,6 +31,7 @@ void head_norm(const HeadNorm& op, std::int64_t first_row, std::int64_t last_row
       }
     }
     std::copy(x + heads * op.dim, x + op.stride, y + heads * op.dim);
+    if (op.to_bf16) round_run(y, heads * op.dim);
   }
 }
 

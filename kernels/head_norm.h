@@ -18,6 +18,7 @@ struct HeadNorm {
   std::int64_t dim = 0;
   std::int64_t stride = 0;
   float epsilon = 1e-6f;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void head_norm(const HeadNorm& op, std::int64_t first_row, std::int64_t last_row);
 

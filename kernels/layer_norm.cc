@@ -43,6 +43,7 @@ void layer_norm(const LayerNorm& op, std::int64_t first_row, std::int64_t last_r
     for (std::int64_t c = 0; c < op.columns; ++c) {
       y[c] = (x[c] - s.mean) * s.inverse * op.weight[c] + op.bias[c];
     }
+    if (op.to_bf16) round_run(y, op.columns);
   }
 }
 

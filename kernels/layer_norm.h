@@ -19,6 +19,7 @@ struct LayerNorm {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   float epsilon = 1e-5f;
+  bool to_bf16 = false;  // y is rounded to bf16
 };
 void layer_norm(const LayerNorm& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -1,4 +1,4 @@
-// Rotary positions (su2021), the vector split in two halves (a, b):
+// Rotary positions (su2021), of pairs (a, b) that are the two halves of the vector, or neighbours:
 //   (a cos t - b sin t, b cos t + a sin t),  t_j = position * theta^(-2j / dim)
 // and the assembly of MLA's keys (deepseekv2): a head's key is its own part without position
 // followed by the one rotated part that all heads share. Gradients rotate back.
@@ -15,8 +15,13 @@ struct RotaryTable {
   std::int64_t dim = 0;
   std::vector<float> cosine;
   std::vector<float> sine;
+  bool neighbours = false;
 };
 RotaryTable rotary_table(std::int64_t positions, std::int64_t dim, double theta);
+// With the angle that each pair turns by from one position to the next, and vectors made longer by
+// `amplitude`.
+RotaryTable rotary_table(std::int64_t positions, const std::vector<double>& steps,
+                         double amplitude);
 
 // Rotates the same `dim` floats of `heads` heads of every row in place; the first begins at x.
 struct Rotation {

@@ -34,7 +34,7 @@ THIRD_PARTY = [
     (r"ucontext\.h|sanitizer/", r"tests/gpu/emulation\.cc"),
 ]
 # The language's own headers have neither dot nor slash; these are the system's.
-SYSTEM_HEADER = re.compile(r"[a-z_]+|sys/[a-z_]+\.h|(unistd|fcntl|signal|poll|dlfcn|sched|pthread|immintrin|linux/.*)\.h")
+SYSTEM_HEADER = re.compile(r"[a-z_]+|sys/[a-z_]+\.h|(unistd|fcntl|signal|poll|dlfcn|sched|pthread|immintrin|cpuid|linux/.*)\.h")
 
 # What no C++ source may contain, comments and strings aside: (pattern, complaint, paths it is allowed in).
 FORBIDDEN = [
@@ -46,7 +46,7 @@ FORBIDDEN = [
 ]
 MACROS = {"ASSERT", "TRY"}
 # What only an attribute can say, to vectorise for several processors.
-VECTOR_MACROS = {"NARROWS_VECTORISED", "NARROWS_INLINE"}
+VECTOR_MACROS = {"NARROWS_VECTORISED", "NARROWS_INLINE", "NARROWS_TILED", "NARROWS_TILED_INLINE"}
 MACRO_PLACES = re.compile(r"(src|kernels|planner)/.*")
 
 TODO = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\s*\(?#\d+)")

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "measure/machine.h"
 #include "measure/profile.h"
@@ -23,9 +25,11 @@ Result<OwnMeasurements> self_timing(int ranks) {
   options.ranks = ranks;
   options.rules.budget = kSelfTiming;
   options.rules.most = 10;
+  options.rules.once_at_least = true;
   options.cases = rate_cases({Recipe::F32, Recipe::Bf16});
   options.largest = 1 * MiB;
   options.links_share = 0.4;
+  options.method = "threads";
   ProfileEvents events;
   events.kernel = [&](const KernelObservation& seen) -> Status {
     own.kernels.push_back(seen.what);
@@ -38,6 +42,13 @@ Result<OwnMeasurements> self_timing(int ranks) {
   TRY(profile_machine(
       options, [] { return make_cpu_backend(1); }, events));
   return own;
+}
+
+// Ranks are threads unless a launcher says otherwise: messages between processes count only where
+// nothing else was measured.
+void prefer_threads(std::vector<LinkMeasurement>& links) {
+  const auto is_other = [](const LinkMeasurement& link) { return link.method != "threads"; };
+  if (!std::all_of(links.begin(), links.end(), is_other)) std::erase_if(links, is_other);
 }
 
 }  // namespace
@@ -69,6 +80,7 @@ Result<LocalMeasured> load_local(const std::string& cluster, const std::optional
     for (Measurement& row : own.kernels) row.chip = machine.chip;
   } else {
     machine.measured = "narrows profile";
+    prefer_threads(own.links);
     local.words = fmt::format("kernels: {} of {}, {} of its links, in {}",
                               with_commas(static_cast<std::int64_t>(own.kernels.size())),
                               machine.chip, own.links.size(), own.path);

@@ -2,9 +2,11 @@
 #include "cli/trial.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +19,18 @@ namespace narrows {
 namespace {
 
 constexpr const char* kData = "portable:1";
+
+// Of this process so far.
+struct Usage {
+  Seconds time;
+  double preemptions = 0;
+};
+Usage usage() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return {std::chrono::duration<double>(now).count() * sec, static_cast<double>(used.ru_nivcsw)};
+}
 
 Result<Trial> on_threads(const Plan& plan, const TrialOptions& options) {
   Trial trial;
@@ -31,7 +45,11 @@ Result<Trial> on_threads(const Plan& plan, const TrialOptions& options) {
     return {};
   };
   const OnBroken on_broken = [](const Error&, bool) { std::_Exit(1); };
+  const Usage before = usage();
   TrainingResult result = TRY(run_training(plan, training, on_step, on_broken));
+  const Usage after = usage();
+  trial.preemptions = (after.preemptions - before.preemptions) /
+                      ((after.time - before.time) / sec) / gpus_of(plan.strategy);
   trial.timeline = std::move(result.timeline);
   trial.memory_peak = result.memory_peak;
   return trial;

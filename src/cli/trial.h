@@ -25,6 +25,8 @@ struct Trial {
   std::vector<Seconds> steps;  // without the first
   Timeline timeline;
   Bytes memory_peak;
+  // How often a second and rank other programs took the processor away; -1 = not known.
+  double preemptions = -1;
   Seconds median() const;
   Seconds least() const;
 };

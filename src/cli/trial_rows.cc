@@ -18,6 +18,10 @@
 namespace narrows {
 namespace {
 
+// A rank of a machine that does nothing else is interrupted a few times a second; one that shares
+// its processor, at every end of a time slice.
+constexpr double kMostPreemptions = 40;
+
 struct Runs {
   std::vector<Tick> times;
   std::vector<std::int64_t> rows;
@@ -110,6 +114,7 @@ void add_rows(const std::vector<Op>& ops, const GraphSite& site, const char* blo
 
 std::vector<KernelObservation> rows_of(const TrialRun& run) {
   std::vector<KernelObservation> list;
+  if (run.trial.preemptions > kMostPreemptions) return list;
   if (run.plan.cluster.chip.architecture != kCpuArchitecture) return list;
   const Strategy& s = run.plan.strategy;
   Sharding sharding{s.tp,          s.sequence_parallel,       s.cp, s.ep, s.etp,

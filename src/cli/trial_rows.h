@@ -20,7 +20,8 @@ struct TrialRun {
 };
 
 // One a distinct op. Collectives and ops that hold one (with tensor or context parallelism some do)
-// are left out, as are all runs of a plan that is not on this machine's own ranks.
+// are left out, as are all runs that other programs disturbed, and of a plan that is not on this
+// machine's own ranks.
 std::vector<KernelObservation> rows_of(const TrialRun& run);
 
 // Into the store; how many.

@@ -33,9 +33,12 @@ struct Tried {
 };
 
 std::string words_of(const Strategy& s) {
+  std::string more = s.sequence_parallel ? ", sp" : "";
+  if (s.recompute != Recompute::None) more += ", recompute " + to_string(s.recompute);
+  if (s.order != AxisOrder()) more += ", " + to_string(s.order);
   return fmt::format("tp {} pp {} dp {} ep {} cp {}, zero {}, {} of {}, {}, {}{}", s.tp, s.pp, s.dp,
                      s.ep, s.cp, s.zero, s.micro_batches, s.micro_batch, to_string(s.schedule),
-                     to_string(s.precision), s.sequence_parallel ? ", sp" : "");
+                     to_string(s.precision), more);
 }
 
 Result<SearchResult> search_best(const LoadedJob& loaded, int top, const CommonOptions& common,

@@ -163,7 +163,9 @@ Run merge_rows(std::int64_t received, Rows32 copies) {
 
 Run plan(std::int64_t tokens, const MoeSpec& moe) {
   return [tokens, moe, chosen = drawn_experts(tokens, moe)](Backend&, RotatingMemory&) {
-    (void)plan_exchange(chosen.data(), tokens, moe.top_k, moe.experts, nullptr);
+    (void)plan_exchange(
+        {.chosen = chosen.data(), .tokens = tokens, .top_k = moe.top_k, .experts = moe.experts},
+        nullptr);
   };
 }
 

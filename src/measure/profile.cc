@@ -2,9 +2,9 @@
 #include "measure/profile.h"
 
 #include <fmt/format.h>
-#include <ctime>
 
 #include <chrono>
+#include <ctime>
 #include <thread>
 
 #include "measure/link_case.h"

@@ -64,12 +64,14 @@ void Sampler::begin_round() {
 }
 
 std::optional<int> Sampler::next(Seconds elapsed) {
-  if (elapsed >= rules_.budget) return std::nullopt;
+  const bool owes = rules_.once_at_least && visited_ < std::ssize(samples_);
+  if (elapsed >= rules_.budget && !owes) return std::nullopt;
   while (!round_.empty() && finished_[index(round_.back())]) round_.pop_back();
   if (round_.empty()) begin_round();
   if (round_.empty()) return std::nullopt;
   const int task = round_.back();
   round_.pop_back();
+  ++visited_;
   return task;
 }
 

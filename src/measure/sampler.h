@@ -23,8 +23,9 @@ struct SampleRules {
   Seconds budget = 60 * sec;
   double half_width = 0.02;  // of the median
   double quiet = 1.08;
-  int least = 5;  // samples of a finished task
-  int most = 40;  // a task that stays noisy is given up as it is
+  int least = 5;               // samples of a finished task
+  int most = 40;               // a task that stays noisy is given up as it is
+  bool once_at_least = false;  // the budget does not end the first round
 };
 
 struct Sample {
@@ -67,6 +68,7 @@ class Sampler {
   std::vector<std::vector<Sample>> samples_;  // by task
   std::vector<bool> finished_;
   std::vector<int> round_;  // what is left of it, backwards
+  std::ptrdiff_t visited_ = 0;
   Seconds best_;
 };
 

@@ -214,6 +214,9 @@ Result<ModelSpec> import_gpt2(JsonObject& config, const std::string& name) {
                                config.place("n_head"), model.hidden, model.attention.heads));
   }
   model.attention.head_dim = model.hidden / model.attention.heads;
+  if (config.has("layer_norm_epsilon")) {
+    model.numerics = Numerics{.norm_epsilon = TRY(config.number("layer_norm_epsilon", 0, 1))};
+  }
   return model;
 }
 

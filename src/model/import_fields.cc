@@ -208,8 +208,8 @@ Status add_window(JsonObject& config, ModelSpec& model) {
   return {};
 }
 
-Result<std::string> rope_scaling(JsonObject& config, int max_positions) {
-  if (!config.has("rope_scaling")) return std::string();
+Status read_rope_scaling(JsonObject& config, int max_positions, Numerics& n) {
+  if (!config.has("rope_scaling")) return {};
   JsonObject scaling = TRY(config.object("rope_scaling"));
   const std::string type = TRY(scaling.string_or("rope_type", ""));
   const std::string old_type = TRY(scaling.string_or("type", type));
@@ -217,7 +217,14 @@ Result<std::string> rope_scaling(JsonObject& config, int max_positions) {
     return invalid(fmt::format("{}: expected rope_type, \"{}\", found \"{}\"",
                                scaling.place("type"), type, old_type));
   }
-  TRY(scaling.number_or("factor", 1, 1e6, 1));
+  RopeScaling& s = n.scaling;
+  s.factor = TRY(scaling.number_or("factor", 1, 1e6, 1));
+  s.beta_fast = TRY(scaling.number_or("beta_fast", 1e-6, 1e6, s.beta_fast));
+  s.beta_slow = TRY(scaling.number_or("beta_slow", 1e-6, 1e6, s.beta_slow));
+  s.mscale = TRY(scaling.number_or("mscale", 0, 1e3, 0));
+  s.mscale_all_dim = TRY(scaling.number_or("mscale_all_dim", 0, 1e3, 0));
+  s.low_frequency = TRY(scaling.number_or("low_freq_factor", 1e-6, 1e6, s.low_frequency));
+  s.high_frequency = TRY(scaling.number_or("high_freq_factor", 1e-6, 1e6, s.high_frequency));
   const std::int64_t original = TRY(
       scaling.integer_or("original_max_position_embeddings", 1, limits::kPositions, max_positions));
   if (original > max_positions) {
@@ -225,15 +232,20 @@ Result<std::string> rope_scaling(JsonObject& config, int max_positions) {
                                scaling.place("original_max_position_embeddings"), max_positions,
                                original));
   }
-  return old_type.empty() ? "unnamed" : old_type;
+  s.positions = original;
+  n.rope_scaling = old_type.empty() ? "unnamed" : old_type;
+  if (n.rope_scaling != "default") return {};
+  n.rope_scaling.clear();
+  s = RopeScaling();
+  return {};
 }
 
 Status add_numerics(JsonObject& config, ModelSpec& model) {
   Numerics n;
   n.norm_epsilon = TRY(config.number_or("rms_norm_eps", 0, 1, n.norm_epsilon));
   n.rope_theta = TRY(config.number_or("rope_theta", 1, 1e12, n.rope_theta));
-  n.rope_scaling = TRY(rope_scaling(config, model.max_positions));
-  if (n.rope_scaling == "default") n.rope_scaling.clear();
+  TRY(read_rope_scaling(config, model.max_positions, n));
+  n.rope_interleaved = TRY(config.boolean_or("rope_interleave", true));
   if (config.has("rms_norm_eps") && config.has("rope_theta")) model.numerics = n;
   return {};
 }

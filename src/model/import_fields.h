@@ -39,8 +39,9 @@ Status add_mla(JsonObject& config, ModelSpec& model);
 Result<int> leading_dense_layers(JsonObject& config, int layers);
 // Qwen's sliding window: use_sliding_window, sliding_window, max_window_layers, layer_types.
 Status add_window(JsonObject& config, ModelSpec& model);
-// rope_scaling's way, "" = none. It costs no work, but nonsense in it is a sign of a broken file.
-Result<std::string> rope_scaling(JsonObject& config, int max_positions);
+// rope_scaling: its way, "" = none, and by how much. It costs no work, but nonsense in it is a sign
+// of a broken file.
+Status read_rope_scaling(JsonObject& config, int max_positions, Numerics& numerics);
 // rms_norm_eps, rope_theta and rope_scaling; nothing where a key is left to its family's default.
 Status add_numerics(JsonObject& config, ModelSpec& model);
 // norm_topk_prob and routed_scaling_factor.

@@ -135,11 +135,40 @@ Result<MoeSpec> read_moe(JsonObject object) {
   return m;
 }
 
+Json scaling_json(const RopeScaling& s) {
+  Json json = Json::object();
+  json.set("factor", s.factor);
+  json.set("positions", s.positions);
+  json.set("beta_fast", s.beta_fast);
+  json.set("beta_slow", s.beta_slow);
+  json.set("mscale", s.mscale);
+  json.set("mscale_all_dim", s.mscale_all_dim);
+  json.set("low_frequency", s.low_frequency);
+  json.set("high_frequency", s.high_frequency);
+  return json;
+}
+
+Result<RopeScaling> read_scaling(JsonObject object) {
+  RopeScaling s;
+  s.factor = TRY(object.number_or("factor", 1, 1e6, s.factor));
+  s.positions = TRY(object.integer_or("positions", 0, limits::kPositions, s.positions));
+  s.beta_fast = TRY(object.number_or("beta_fast", 1e-6, 1e6, s.beta_fast));
+  s.beta_slow = TRY(object.number_or("beta_slow", 1e-6, 1e6, s.beta_slow));
+  s.mscale = TRY(object.number_or("mscale", 0, 1e3, s.mscale));
+  s.mscale_all_dim = TRY(object.number_or("mscale_all_dim", 0, 1e3, s.mscale_all_dim));
+  s.low_frequency = TRY(object.number_or("low_frequency", 1e-6, 1e6, s.low_frequency));
+  s.high_frequency = TRY(object.number_or("high_frequency", 1e-6, 1e6, s.high_frequency));
+  TRY(object.finish());
+  return s;
+}
+
 Json numerics_json(const Numerics& n) {
   Json json = Json::object();
   json.set("norm_epsilon", n.norm_epsilon);
   json.set("rope_theta", n.rope_theta);
   json.set("rope_scaling", n.rope_scaling);
+  if (!n.rope_scaling.empty()) json.set("scaling", scaling_json(n.scaling));
+  if (!n.rope_interleaved) json.set("rope_interleaved", false);
   json.set("normalise_top_k", n.normalise_top_k);
   json.set("routed_scale", n.routed_scale);
   return json;
@@ -150,6 +179,11 @@ Result<Numerics> read_numerics(JsonObject object) {
   n.norm_epsilon = TRY(object.number("norm_epsilon", 0, 1));
   n.rope_theta = TRY(object.number("rope_theta", 1, 1e12));
   n.rope_scaling = TRY(object.string_or("rope_scaling", ""));
+  if (object.has("scaling")) {
+    const JsonObject scaling = TRY(object.object("scaling"));
+    n.scaling = TRY(read_scaling(scaling));
+  }
+  n.rope_interleaved = TRY(object.boolean_or("rope_interleaved", true));
   n.normalise_top_k = TRY(object.boolean_or("normalise_top_k", true));
   n.routed_scale = TRY(object.number_or("routed_scale", 0, 1e6, 1));
   TRY(object.finish());

@@ -9,6 +9,10 @@
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/bias.h"
+#include "kernels/gelu.h"
+#include "kernels/head_norm.h"
+#include "kernels/layer_norm.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -38,6 +42,16 @@ class Backend {
   virtual void run(const kernels::Matmul& op, Multiply format) = 0;
   virtual void run(const kernels::Norm& op) = 0;
   virtual void run(const kernels::NormGrad& op) = 0;  // dx and dweight
+  virtual void run(const kernels::LayerNorm& op) = 0;
+  virtual void run(const kernels::LayerNormGrad& op) = 0;  // dx, dweight and dbias
+  virtual void run(const kernels::HeadNorm& op) = 0;
+  virtual void run(const kernels::HeadNormGrad& op) = 0;  // dx and dweight
+  virtual void run(const kernels::AddBias& op) = 0;
+  virtual void run(const kernels::BiasGrad& op) = 0;
+  virtual void run(const kernels::GatedSum& op) = 0;
+  virtual void run(const kernels::GatedSumGrad& op) = 0;
+  virtual void run(const kernels::Gelu& op) = 0;
+  virtual void run(const kernels::GeluGrad& op) = 0;
   virtual void run(const kernels::SwiGlu& op) = 0;
   virtual void run(const kernels::SwiGluGrad& op) = 0;
   virtual void run(const kernels::Rotation& op) = 0;

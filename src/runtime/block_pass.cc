@@ -56,7 +56,9 @@ Status run_forward(const OpSite& site, int index) {
     case OpKind::Attention:
       return ops::attention(site, index);
     case OpKind::Norm:
-      ops::is_join(op) ? ops::join_next(site, index) : ops::norm(site, index);
+      ops::is_head_norm(op) ? ops::head_norm(site, index)
+      : ops::is_join(op)    ? ops::join_next(site, index)
+                            : ops::norm(site, index);
       return {};
     case OpKind::Rope:
       ops::rope(site, index);
@@ -66,7 +68,8 @@ Status run_forward(const OpSite& site, int index) {
       return {};
     case OpKind::Elementwise:
       if (op.outputs.empty()) ops::add_residual(site);
-      if (op.inputs.size() > 1) ops::add_outputs(site, index);  // else done by the op before
+      if (op.inputs.size() == 2) ops::add_outputs(site, index);
+      if (op.inputs.size() == 3) ops::gated_sum(site, index);
       return {};
     case OpKind::Router:
       ops::router(site, index);
@@ -98,8 +101,9 @@ Status run_input_grad(const OpSite& site, int index) {
     case OpKind::Attention:
       return ops::attention_input_grad(site, index);
     case OpKind::Norm:
-      if (!ops::is_join(op)) return ops::norm_input_grad(site, index);
-      ops::join_next_input_grad(site, index);
+      if (!ops::is_head_norm(op) && !ops::is_join(op)) return ops::norm_input_grad(site, index);
+      ops::is_head_norm(op) ? ops::head_norm_input_grad(site, index)
+                            : ops::join_next_input_grad(site, index);
       return {};
     case OpKind::Rope:
       ops::rope_input_grad(site, index);
@@ -107,6 +111,9 @@ Status run_input_grad(const OpSite& site, int index) {
     case OpKind::ActivationFn:
       ops::activation_input_grad(site, index);
       return {};
+    case OpKind::Elementwise:
+      if (op.inputs.size() == 3) ops::gated_sum_input_grad(site, index);
+      return {};  // sums hand their gradient on unchanged
     case OpKind::Router:
       return ops::router_input_grad(site, index);
     case OpKind::Permute:
@@ -118,7 +125,7 @@ Status run_input_grad(const OpSite& site, int index) {
     case OpKind::Collective:
       return run_collective_input_grad(site, index);
     default:
-      return {};  // sums hand their gradient on unchanged
+      return {};
   }
 }
 

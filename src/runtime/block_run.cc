@@ -24,6 +24,10 @@ void find_aliases(Block& block, const Strategy& s) {
     if (op.kind == OpKind::Elementwise && op.inputs.size() == 2) {
       for (const TensorId id : op.inputs) block.grad_alias[at(id)] = op.outputs.front();
     }
+    // Of a gated sum only the first term is added as it is.
+    if (op.kind == OpKind::Elementwise && op.inputs.size() == 3) {
+      block.grad_alias[at(op.inputs.front())] = op.outputs.front();
+    }
     if (op.kind != OpKind::Collective) continue;
     const TensorId in = op.inputs.front();
     const TensorId out = op.outputs.front();
@@ -59,6 +63,12 @@ void find_lifetimes(Block& block) {
       keep(block.grad_kept, block.grad_alias, forward.outputs.front());
     }
   }
+}
+
+int index_of(const Block& block, std::string_view op) {
+  const auto found = std::find_if(block.weights.begin(), block.weights.end(),
+                                  [&](const BoundWeight& w) { return w.weight.op == op; });
+  return found == block.weights.end() ? -1 : static_cast<int>(found - block.weights.begin());
 }
 
 // The rows that were looked up: to look them up again may need other ranks.
@@ -200,10 +210,8 @@ Block make_block(BlockKind kind, int layer, Recompute recompute, const RankConte
     block.weights.push_back({std::move(w)});
   }
   for (const Op& op : block.graph.forward) {
-    const auto found = std::find_if(block.weights.begin(), block.weights.end(),
-                                    [&](const BoundWeight& w) { return w.weight.op == op.name; });
-    block.weight_of_op.push_back(
-        found == block.weights.end() ? -1 : static_cast<int>(found - block.weights.begin()));
+    block.weight_of_op.push_back(index_of(block, op.name));
+    block.bias_of_op.push_back(index_of(block, op.name + " bias"));
   }
   add_labels(block, rank);
   return block;
@@ -252,6 +260,16 @@ const BoundWeight& OpSite::weight(int forward_op) const {
   const int index = block.weight_of_op[static_cast<std::size_t>(forward_op)];
   ASSERT(index >= 0);
   return block.weights[static_cast<std::size_t>(index)];
+}
+
+const BoundWeight* OpSite::bias(int forward_op) const {
+  const int index = block.bias_of_op[static_cast<std::size_t>(forward_op)];
+  return index < 0 ? nullptr : &block.weights[static_cast<std::size_t>(index)];
+}
+
+const BoundWeight* OpSite::weight_named(std::string_view op) const {
+  const int index = index_of(block, op);
+  return index < 0 ? nullptr : &block.weights[static_cast<std::size_t>(index)];
 }
 
 int OpSite::label(Pass pass, int forward_op) const {

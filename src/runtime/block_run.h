@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "model/block.h"
@@ -25,6 +26,7 @@ struct Block {
   Graph graph;
   std::vector<BoundWeight> weights;
   std::vector<int> weight_of_op;  // forward op -> index in `weights`, -1 = none
+  std::vector<int> bias_of_op;    // … that of its bias
   // Tensors that need no memory of their own: they are another tensor, unchanged. -1 = not so.
   std::vector<TensorId> value_alias;
   std::vector<TensorId> grad_alias;
@@ -83,6 +85,9 @@ struct OpSite {
   Target grad_target(TensorId id, std::int64_t rows) const;
   std::int64_t columns(TensorId id) const;
   const BoundWeight& weight(int forward_op) const;
+  const BoundWeight* bias(int forward_op) const;  // null = none
+  // By the op that the weight belongs to, which need not be in the graph.
+  const BoundWeight* weight_named(std::string_view op) const;
   // In the rank's log.
   int label(Pass pass, int forward_op) const;
   // The forward op that makes the tensor, -1 for an input.

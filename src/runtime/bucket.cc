@@ -220,9 +220,23 @@ Status Buckets::release_gradients(Block& block) {
   return {};
 }
 
+// Of pieces that several tensor-parallel ranks hold, each has the part of its own heads.
+Status Buckets::join_copies(const Bucket& bucket, float* gradient) {
+  if (rank_.groups.kv == nullptr) return {};
+  for (const BucketWeight& w : bucket.weights) {
+    for (const WeightPiece& p : w.weight.pieces) {
+      if (p.copies == 1) continue;
+      const Buffer piece(gradient + w.offset + p.offset, p.piece_rows * p.stride, Element::F32);
+      TRY(rank_.groups.kv->all_reduce(piece));
+    }
+  }
+  return {};
+}
+
 // The whole gradient's sum over the shares' ranks, added to this rank's share.
 Status Buckets::scatter(Bucket& bucket) {
   const OpTimer timer(rank_.log, StepWork::ScatterGradients);
+  TRY(join_copies(bucket, bucket.whole_gradient.data()));
   Storage part = rank_.pool.matrix(1, bucket.last - bucket.first);
   const Buffer whole(bucket.whole_gradient.data(), bucket.count, Element::F32);
   const Buffer mine(part.data(), part.count(), Element::F32);
@@ -237,14 +251,6 @@ Status Buckets::scatter(Bucket& bucket) {
   return {};
 }
 
-float* Buckets::gradient_share(Bucket& bucket) const {
-  return bucket.gradient.data() + (rank_.strategy().zero < 2 ? bucket.first : 0);
-}
-
-float* Buckets::value_share(Bucket& bucket) const {
-  return bucket.value.data() + (rank_.strategy().zero < 3 ? bucket.first : 0);
-}
-
 Status Buckets::reduce() {
   const OpTimer timer(rank_.log, StepWork::ReduceGradients);
   // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).
@@ -253,6 +259,7 @@ Status Buckets::reduce() {
   std::sort(order.begin(), order.end(),
             [](const Bucket* a, const Bucket* b) { return a->name < b->name; });
   for (Bucket* bucket : order) {
+    if (rank_.strategy().zero < 2) TRY(join_copies(*bucket, bucket->gradient.data()));
     const Buffer share(gradient_share(*bucket), bucket->last - bucket->first, Element::F32);
     Communicator* shard = shard_of(*bucket);
     if (rank_.strategy().zero == 1 && shard != nullptr) {

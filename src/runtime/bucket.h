@@ -66,8 +66,12 @@ class Buckets {
   const std::vector<Bucket>& all() const { return buckets_; }
 
   // This rank's share of the gradient, and of the weights.
-  float* gradient_share(Bucket& bucket) const;
-  float* value_share(Bucket& bucket) const;
+  float* gradient_share(Bucket& bucket) const {
+    return bucket.gradient.data() + (rank_.strategy().zero < 2 ? bucket.first : 0);
+  }
+  float* value_share(Bucket& bucket) const {
+    return bucket.value.data() + (rank_.strategy().zero < 3 ? bucket.first : 0);
+  }
   // Of all ranks with the same share one leads: it alone writes the share into a checkpoint.
   bool leads(const Bucket& bucket) const;
 
@@ -87,6 +91,7 @@ class Buckets {
   // Ranks of other stages that hold it too.
   Communicator* twins(const Bucket& bucket) const;
   Status scatter(Bucket& bucket);
+  Status join_copies(const Bucket& bucket, float* gradient);
 
   RankContext& rank_;
   std::vector<Bucket> buckets_;

@@ -63,7 +63,8 @@ void attend_and_merge(RankContext& rank, const kernels::Attention& own, kernels:
                                            .other_log_sum_exp = log_sum_exp.data(),
                                            .rows = rows,
                                            .heads = own.heads,
-                                           .v_dim = own.v_dim});
+                                           .v_dim = own.v_dim,
+                                           .to_bf16 = own.narrow});
 }
 
 std::vector<std::int32_t> positions_after(const RankContext& rank, int steps) {

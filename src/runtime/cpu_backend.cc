@@ -72,6 +72,38 @@ class CpuBackend final : public Backend {
       norm_weight_grad(op, first, last);
     });
   }
+  void run(const kernels::LayerNorm& op) override {
+    by_rows(op.rows, [&](auto... r) { layer_norm(op, r...); });
+  }
+  void run(const kernels::LayerNormGrad& op) override {
+    by_rows(op.forward.rows, [&](auto... r) { layer_norm_grad(op, r...); });
+    by_columns(op.forward.columns, [&](auto... c) { layer_norm_weight_grad(op, c...); });
+  }
+  void run(const kernels::HeadNorm& op) override {
+    by_rows(op.rows, [&](auto... r) { head_norm(op, r...); });
+  }
+  void run(const kernels::HeadNormGrad& op) override {
+    by_rows(op.forward.rows, [&](auto... r) { head_norm_grad(op, r...); });
+    by_columns(op.forward.dim, [&](auto... c) { head_norm_weight_grad(op, c...); });
+  }
+  void run(const kernels::AddBias& op) override {
+    by_rows(op.rows, [&](auto... r) { add_bias(op, r...); });
+  }
+  void run(const kernels::BiasGrad& op) override {
+    by_columns(op.columns, [&](auto... c) { bias_grad(op, c...); });
+  }
+  void run(const kernels::GatedSum& op) override {
+    by_rows(op.rows, [&](auto... r) { gated_sum(op, r...); });
+  }
+  void run(const kernels::GatedSumGrad& op) override {
+    by_rows(op.forward.rows, [&](auto... r) { gated_sum_grad(op, r...); });
+  }
+  void run(const kernels::Gelu& op) override {
+    by_elements(op.count, [&](auto... i) { gelu(op, i...); });
+  }
+  void run(const kernels::GeluGrad& op) override {
+    by_elements(op.forward.count, [&](auto... i) { gelu_grad(op, i...); });
+  }
   void run(const kernels::SwiGlu& op) override {
     by_rows(op.rows, [&](auto... r) { swiglu(op, r...); });
   }
@@ -277,6 +309,16 @@ class CpuBackend final : public Backend {
   template <typename Work>
   void by_rows(std::int64_t rows, const Work& work) {
     workers_.share(rows, kRows,
+                   [&](int, std::int64_t first, std::int64_t last) { work(first, last); });
+  }
+  template <typename Work>
+  void by_columns(std::int64_t columns, const Work& work) {
+    workers_.share(columns, 64,
+                   [&](int, std::int64_t first, std::int64_t last) { work(first, last); });
+  }
+  template <typename Work>
+  void by_elements(std::int64_t count, const Work& work) {
+    workers_.share(count, kElements,
                    [&](int, std::int64_t first, std::int64_t last) { work(first, last); });
   }
   template <typename Work>

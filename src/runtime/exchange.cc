@@ -26,14 +26,15 @@ struct Slips {
 };
 
 // Lists the rows to each rank, with their slips.
-Slips address(Exchange& x, const float* chosen, std::int64_t tokens, int held, int ranks) {
+Slips address(Exchange& x, const TokenRouting& routing, int held, int ranks) {
   Slips slips;
+  const std::int64_t tokens = routing.tokens;
   x.sent.assign(at(ranks), 0);
   for (int to = 0; to < ranks; ++to) {
     for (std::int64_t t = 0; t < tokens; ++t) {
-      const float* index = chosen + t * 3 * x.top_k;
+      const float* index = routing.chosen + t * 3 * x.top_k;
       const auto here = [&](int k) { return static_cast<int>(index[k]) / held == to; };
-      bool any = false;
+      bool any = x.gathers;
       for (int k = 0; k < x.top_k; ++k) any = any || here(k);
       if (!any) continue;
       x.sent_token.push_back(static_cast<std::int32_t>(t));
@@ -97,13 +98,13 @@ Lists positions_of(const std::vector<std::int32_t>& keys, int count) {
   return lists;
 }
 
-Result<Exchange> plan_exchange(const float* chosen, std::int64_t tokens, int top_k, int experts,
-                               Communicator* group) {
+Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group) {
   const int ranks = group == nullptr ? 1 : group->size();
-  const int held = experts / ranks;
+  const int held = routing.experts / ranks;
   Exchange x;
-  x.top_k = top_k;
-  TRY(deliver(x, address(x, chosen, tokens, held, ranks), group));
+  x.top_k = routing.top_k;
+  x.gathers = routing.gathers && group != nullptr;
+  TRY(deliver(x, address(x, routing, held, ranks), group));
   lay_out_copies(x, held);
   return x;
 }
@@ -112,6 +113,10 @@ Request send_rows(const Exchange& exchange, const float* sent, float* received,
                   std::int64_t columns, Communicator* group) {
   const std::vector<std::int64_t> out = times(exchange.sent, columns);
   const std::vector<std::int64_t> in = times(exchange.received, columns);
+  if (exchange.gathers) {
+    return group->start_all_gather(View(sent, out.front(), Element::F32),
+                                   Buffer(received, sum(in), Element::F32), in);
+  }
   return group->start_all_to_all(View(sent, sum(out), Element::F32), out,
                                  Buffer(received, sum(in), Element::F32), in);
 }
@@ -122,6 +127,11 @@ Request return_rows(const Exchange& exchange, const float* received, float* sent
   const std::vector<std::int64_t> in = times(exchange.sent, columns);
   return group->start_all_to_all(View(received, sum(out), Element::F32), out,
                                  Buffer(sent, sum(in), Element::F32), in);
+}
+
+Request scatter_sums(const Exchange& exchange, Buffer received, Buffer own, Communicator* group) {
+  const std::vector<std::int64_t> rows(exchange.received.size(), own.count);
+  return group->start_reduce_scatter(received, own, rows);
 }
 
 }  // namespace narrows

@@ -3,6 +3,9 @@
 // sorted by expert, and sends back the sum. No token is dropped. Every sum runs in a fixed order:
 // by sender, then by token.
 //
+// By all-gather instead every token goes to every rank, which picks those of its experts, and sums
+// are scattered back.
+//
 //   tokens --dispatch--> received rows --permute--> copies --experts--> copies --sum--> rows
 //   --combine--> tokens
 // SPDX-License-Identifier: Apache-2.0
@@ -27,6 +30,7 @@ Lists positions_of(const std::vector<std::int32_t>& keys, int count);
 // What one MoE block knows of one micro-batch's routing.
 struct Exchange {
   int top_k = 0;
+  bool gathers = false;  // every token is sent to every rank, by one collective
   // At the tokens' rank: which token each sent row is, by destination.
   std::vector<std::int32_t> sent_token;
   std::vector<std::int64_t> sent;  // rows to each rank of the group
@@ -51,15 +55,25 @@ struct Exchange {
   std::int64_t copies() const { return std::ssize(copy_row); }
 };
 
-// Tells every rank of the group (null: this rank alone) what it will receive. `chosen` is the
-// router's (tokens, 3 top_k).
-Result<Exchange> plan_exchange(const float* chosen, std::int64_t tokens, int top_k, int experts,
-                               Communicator* group);
+// What the router chose.
+struct TokenRouting {
+  const float* chosen = nullptr;  // the router's (tokens, 3 top_k)
+  std::int64_t tokens = 0;
+  int top_k = 0;
+  int experts = 0;
+  bool gathers = false;  // then all ranks have as many tokens
+};
+
+// Tells every rank of the group (null: this rank alone) what it will receive.
+Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group);
 
 // Rows of `columns` floats begin to travel along the exchange: out to the experts' ranks, and back.
+// Where it gathers, `sent` has each token once.
 Request send_rows(const Exchange& exchange, const float* sent, float* received,
                   std::int64_t columns, Communicator* group);
 Request return_rows(const Exchange& exchange, const float* received, float* sent,
                     std::int64_t columns, Communicator* group);
+// The way back where it gathers: `own` becomes each token's sum; `received` is used up.
+Request scatter_sums(const Exchange& exchange, Buffer received, Buffer own, Communicator* group);
 
 }  // namespace narrows

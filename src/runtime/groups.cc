@@ -27,7 +27,7 @@ class Cutter {
 
 // Dispatchers, by which plans name the way to the experts, as algorithms of an all-to-all.
 std::string algorithm_of_dispatcher(const std::string& name) {
-  if (name == "all-to-all") return "direct";
+  if (name == "all-to-all" || name == "all-gather") return "direct";
   return name == "deepep" ? "two-hop" : name;
 }
 
@@ -104,6 +104,10 @@ Result<Groups> make_groups(const Plan& plan, Communicator* world) {
   const int rank = world->rank();
   Cutter cutter(*world);
   g.tp = TRY(cutter.cut(grid.members(Axis::Tp, rank), plan.comm.tp));
+  const AttentionSpec& attention = plan.model.attention;
+  const bool grouped = attention.kind == AttentionKind::Gqa;
+  const int copies = grouped ? std::max(1, s.tp / attention.kv_heads) : 1;
+  g.kv = TRY(cutter.cut(those(grid.members(Axis::Tp, rank), rank, in_run(copies)), plan.comm.tp));
   g.cp = TRY(cutter.cut(grid.members(Axis::Cp, rank)));
   g.ep = TRY(cutter.cut(grid.members(Axis::Ep, rank), algorithm_of_dispatcher(plan.comm.ep)));
   g.etp = TRY(cutter.cut(grid.members(Axis::Etp, rank)));

@@ -17,6 +17,7 @@ using Group = std::unique_ptr<Communicator>;
 struct Groups {
   Communicator* world = nullptr;  // borrows; null where the plan has one rank
   Group tp, cp, ep, etp;
+  Group kv;  // the tensor-parallel ranks that hold the same KV head, where there are several
   // The ranks that share out a weight's state (ZeRO), and those that hold the same share: together
   // all that hold the weight (see WeightGroup).
   Group shard, expert_shard;

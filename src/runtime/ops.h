@@ -16,6 +16,8 @@ void linear_weight_grad(const OpSite& site, int index);
 // ops_norm.cc
 void norm(const OpSite& site, int index);
 Status norm_input_grad(const OpSite& site, int index);
+void head_norm(const OpSite& site, int index);  // of queries and keys
+void head_norm_input_grad(const OpSite& site, int index);
 void add_residual(const OpSite& site);  // the block before joins the residual stream
 
 // ops_mtp.cc: hidden state and next embedding side by side, where multi-token prediction begins.
@@ -49,6 +51,8 @@ void permute_input_grad(const OpSite& site, int index);
 Status combine(const OpSite& site, int index);
 Status combine_input_grad(const OpSite& site, int index);
 void add_outputs(const OpSite& site, int index);
+void gated_sum(const OpSite& site, int index);  // of a shared expert behind a gate
+void gated_sum_input_grad(const OpSite& site, int index);
 
 // ops_split_experts.cc: copies among the ranks that split an expert.
 Status gather_copies(const OpSite& site, int index);
@@ -69,6 +73,7 @@ void loss_input_grad(const OpSite& site, int index);
 inline const Op& op_at(const OpSite& site, int index) {
   return site.block.graph.forward[static_cast<std::size_t>(index)];
 }
+inline bool is_head_norm(const Op& op) { return op.name == "qk norm"; }
 inline bool is_join(const Op& op) { return op.name == "embedding norm"; }
 // Whether the way to the experts belongs to a layer's routed experts (grouped by expert).
 inline bool is_grouped(const Op& op) { return op.name.starts_with("expert "); }

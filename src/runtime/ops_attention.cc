@@ -87,6 +87,7 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .qk_dim = s.qk_dim,
           .v_dim = s.v_dim,
           .window = s.window,
+          .sharpness = site.rank.rotary.sharpness,
           .positions = site.batch.positions.data(),
           .narrow = site.rounds()};
 }
@@ -125,7 +126,7 @@ kernels::KeyAssembly assembly_of(const OpSite& site) {
           .nope = a.qk_nope,
           .value = a.v_dim,
           .positions = site.batch.positions.data(),
-          .table = &site.rank.rotary,
+          .table = &site.rank.rotary.table,
           .to_bf16 = site.rounds()};
 }
 TensorId latent_of(const OpSite& site, const Op& op) {
@@ -139,7 +140,7 @@ void rotate(const OpSite& site, float* x, bool back) {
   const std::int64_t kv_heads = kv_heads_of(site);
   kernels::Rotation op{.rows = std::ssize(site.batch.positions),
                        .positions = site.batch.positions.data(),
-                       .table = &site.rank.rotary,
+                       .table = &site.rank.rotary.table,
                        .back = back,
                        .to_bf16 = site.rounds() && !back};
   op.heads = is_mla(site) ? heads : heads + kv_heads;

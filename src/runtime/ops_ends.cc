@@ -60,6 +60,16 @@ void embedding(const OpSite& site, int index) {
                                           .rows = out.rows(),
                                           .columns = out.columns(),
                                           .to_bf16 = site.rounds()});
+  const BoundWeight* const table = site.weight_named("positions");
+  if (table == nullptr || site.rank.at.tp > 0) return;
+  Storage positions = site.rank.pool.matrix(out.rows(), out.columns());
+  site.rank.backend.run(kernels::PickRows{.from = table->value,
+                                          .index = site.batch.positions.data(),
+                                          .to = positions.data(),
+                                          .rows = out.rows(),
+                                          .columns = out.columns()});
+  site.rank.backend.run(
+      kernels::Add{out.data(), positions.data(), out.data(), out.count(), site.rounds()});
 }
 
 void embedding_weight_grad(const OpSite& site, int index) {
@@ -67,6 +77,13 @@ void embedding_weight_grad(const OpSite& site, int index) {
   site.rank.backend.run(kernels::ScatterRows{.from = dy.data(),
                                              .index = site.run.rows.data(),
                                              .to = site.weight(index).gradient,
+                                             .rows = dy.rows(),
+                                             .columns = dy.columns()});
+  const BoundWeight* const table = site.weight_named("positions");
+  if (table == nullptr) return;
+  site.rank.backend.run(kernels::ScatterRows{.from = dy.data(),
+                                             .index = site.batch.positions.data(),
+                                             .to = table->gradient,
                                              .rows = dy.rows(),
                                              .columns = dy.columns()});
 }

@@ -20,6 +20,18 @@ kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op, const Storage& x) {
           .x_narrow = narrow};
 }
 
+bool is_gelu(const OpSite& site) { return site.rank.model().activation == Activation::Gelu; }
+
+kernels::GatedSum gated_sum_of(const OpSite& site, const Op& op) {
+  const Storage& x = site.value(op.inputs[1]);
+  return {.a = site.value(op.inputs[0]).data(),
+          .x = x.data(),
+          .gate = site.value(op.inputs[2]).data(),
+          .rows = x.rows(),
+          .columns = x.columns(),
+          .to_bf16 = site.rounds()};
+}
+
 // The tensor in which the router left its choice.
 TensorId chosen_of(const OpSite& site) {
   for (const Op& op : site.block.graph.forward) {
@@ -41,15 +53,39 @@ kernels::SumRows sum_lists(const Lists& lists, const Storage& from, Storage& to,
 // The rows to send, one for each destination of a token.
 Storage rows_to_send(const OpSite& site, const Storage& tokens) {
   const Exchange& x = site.run.exchange;
+  if (x.gathers) {
+    Storage each = site.rank.pool.matrix(tokens.rows(), tokens.columns());
+    std::copy_n(tokens.data(), tokens.count(), each.data());
+    return each;
+  }
   Storage rows = site.rank.pool.matrix(x.rows_sent(), tokens.columns());
   site.rank.backend.run(kernels::PickRows{tokens.data(), x.sent_token.data(), rows.data(),
                                           rows.rows(), rows.columns()});
   return rows;
 }
 
+// The same where every rank returns a row for every token.
+Status merge_scattered(const OpSite& site, const Storage& received, const OpSite::Target& to) {
+  const Exchange& x = site.run.exchange;
+  Storage all = site.rank.pool.matrix(received.rows(), received.columns());
+  std::copy_n(received.data(), received.count(), all.data());
+  Storage own = site.rank.pool.matrix(to.storage.rows(), received.columns());
+  TRY(travel(site.rank, scatter_sums(x, Buffer(all.data(), all.count(), Element::F32),
+                                     Buffer(own.data(), own.count(), Element::F32),
+                                     site.rank.groups.ep.get())));
+  float* const sum = to.storage.data();
+  if (to.fresh) {
+    std::copy_n(own.data(), own.count(), sum);
+  } else {
+    site.rank.backend.run(kernels::Add{sum, own.data(), sum, own.count()});
+  }
+  return {};
+}
+
 // Each token's sum over its destinations.
 Status merge_returned(const OpSite& site, const Storage& received, const OpSite::Target& to) {
   const Exchange& x = site.run.exchange;
+  if (x.gathers) return merge_scattered(site, received, to);
   Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
   TRY(travel(site.rank, return_rows(x, received.data(), rows.data(), rows.columns(),
                                     site.rank.groups.ep.get())));
@@ -75,6 +111,11 @@ Status return_weight_grads(const OpSite& site, Storage& to) {
 
 void activation(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
+  if (is_gelu(site)) {
+    const Storage& x = site.value(op.inputs.front());
+    Storage& y = site.make_value(op.outputs.front(), x.rows());
+    return site.rank.backend.run(kernels::Gelu{x.data(), y.data(), x.count(), site.rounds()});
+  }
   kernels::SwiGlu work = swiglu_of(site, op, site.value(op.inputs.front()));
   work.y = site.make_value(op.outputs.front(), work.rows).data();
   site.rank.backend.run(work);
@@ -85,6 +126,11 @@ void activation_input_grad(const OpSite& site, int index) {
   const Storage& dy = site.grad(op.outputs.front());
   const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
   ASSERT(dx.fresh);
+  if (is_gelu(site)) {
+    const Storage& input = site.value(op.inputs.front());
+    return site.rank.backend.run(
+        kernels::GeluGrad{{input.data(), nullptr, input.count()}, dy.data(), dx.storage.data()});
+  }
   Storage& x = site.waiting_value(op.inputs.front());
   if (bf16_of(x) == nullptr) unpack(x, site.rank.backend, site.rank.pool);
   std::vector<float>& dweight = site.run.exchange.copy_dweight;
@@ -102,8 +148,12 @@ Status dispatch(const OpSite& site, int index) {
   const Storage& tokens = site.value(op.inputs.front());
   Communicator* group = site.rank.groups.ep.get();
   if (site.run.exchange.top_k == 0) {
-    site.run.exchange =
-        TRY(plan_exchange(chosen.data(), chosen.rows(), moe.top_k, moe.experts, group));
+    site.run.exchange = TRY(plan_exchange({.chosen = chosen.data(),
+                                           .tokens = chosen.rows(),
+                                           .top_k = moe.top_k,
+                                           .experts = moe.experts,
+                                           .gathers = site.rank.plan.comm.ep == "all-gather"},
+                                          group));
   }
   if (group == nullptr) return {};  // the tokens are where they belong
   const Storage rows = rows_to_send(site, tokens);
@@ -175,6 +225,25 @@ void add_outputs(const OpSite& site, int index) {
   const Storage& b = site.value(op.inputs[1]);
   Storage& sum = site.make_value(op.outputs.front(), a.rows());
   site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count(), site.rounds()});
+}
+
+void gated_sum(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  kernels::GatedSum sum = gated_sum_of(site, op);
+  sum.y = site.make_value(op.outputs.front(), sum.rows).data();
+  site.rank.backend.run(sum);
+}
+
+void gated_sum_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dy = site.grad(op.outputs.front());
+  const OpSite::Target dx = site.grad_target(op.inputs[1], dy.rows());
+  const OpSite::Target dgate = site.grad_target(op.inputs[2], dy.rows());
+  site.rank.backend.run(kernels::GatedSumGrad{.forward = gated_sum_of(site, op),
+                                              .dy = dy.data(),
+                                              .dx = dx.storage.data(),
+                                              .dgate = dgate.storage.data(),
+                                              .scale = share_of_gradient(site)});
 }
 
 }  // namespace narrows::ops

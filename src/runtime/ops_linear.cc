@@ -48,6 +48,14 @@ Operand operand(const OpSite& site, Storage& storage, Multiply format) {
           storage.columns()};
 }
 
+// Scores of experts and of tokens are not rounded.
+bool stays_wide(const Op& op) { return op.name == "router" || op.name == "head"; }
+
+// What all tensor-parallel ranks hold alike is added in front of the sum over them, by one.
+bool adds(const OpSite& site, const BoundWeight& bias) {
+  return bias.weight.group != WeightGroup::Copies || site.rank.at.tp == 0;
+}
+
 }  // namespace
 
 void linear(const OpSite& site, int index) {
@@ -65,9 +73,13 @@ void linear(const OpSite& site, int index) {
                                           .stride_b = op.matmul.k,
                                           .c = y.data() + g.first * y.columns(),
                                           .stride_c = y.columns(),
-                                          .to_bf16 = site.rounds() && !is_plain(op)},
+                                          .to_bf16 = site.rounds() && !stays_wide(op)},
                           format_of(site, op));
   }
+  const BoundWeight* const bias = site.bias(index);
+  if (bias == nullptr || !adds(site, *bias)) return;
+  site.rank.backend.run(
+      kernels::AddBias{y.data(), bias->value, y.rows(), y.columns(), site.rounds()});
 }
 
 void linear_input_grad(const OpSite& site, int index) {
@@ -116,6 +128,11 @@ void linear_weight_grad(const OpSite& site, int index) {
                         .stride_b_narrow = x.columns},
         format);
   }
+  const BoundWeight* const bias = site.bias(index);
+  if (bias == nullptr) return;
+  const Storage& floats = site.grad(op.outputs.front());
+  site.rank.backend.run(
+      kernels::BiasGrad{floats.data(), bias->gradient, floats.rows(), floats.columns()});
 }
 
 }  // namespace narrows::ops

@@ -24,9 +24,91 @@ kernels::Norm forward_of(const OpSite& site, int index) {
           .to_bf16 = site.rounds()};
 }
 
+bool is_layer_norm(const OpSite& site) { return site.rank.model().norm == NormKind::Layer; }
+
+kernels::LayerNorm layer_norm_of(const OpSite& site, int index) {
+  const Storage& x = site.value(op_at(site, index).inputs.front());
+  return {.x = x.data(),
+          .weight = site.weight(index).value,
+          .bias = site.bias(index)->value,
+          .rows = x.rows(),
+          .columns = x.columns(),
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
+}
+
+// What the gradient of a norm is made of, whichever its kind.
+struct Gradient {
+  const float* dy = nullptr;
+  const float* add = nullptr;
+  float* dx = nullptr;
+};
+void run_layer_norm_grad(const OpSite& site, int index, const Gradient& g) {
+  const kernels::LayerNorm forward = layer_norm_of(site, index);
+  Storage statistics = site.rank.pool.matrix(forward.rows, 2);
+  site.rank.backend.run(kernels::LayerNormGrad{.forward = forward,
+                                               .dy = g.dy,
+                                               .add = g.add,
+                                               .dx = g.dx,
+                                               .statistics = statistics.data(),
+                                               .dweight = site.weight(index).gradient,
+                                               .dbias = site.bias(index)->gradient});
+}
+void run_norm_grad(const OpSite& site, int index, const Gradient& g) {
+  const kernels::Norm forward = forward_of(site, index);
+  Storage inverse_rms = site.rank.pool.matrix(1, forward.rows);
+  site.rank.backend.run(kernels::NormGrad{.forward = forward,
+                                          .dy = g.dy,
+                                          .add = g.add,
+                                          .dx = g.dx,
+                                          .inverse_rms = inverse_rms.data(),
+                                          .dweight = site.weight(index).gradient});
+}
+
+// Of the heads of queries and keys that lie side by side with the values.
+kernels::HeadNorm head_norm_of(const OpSite& site, int index) {
+  const AttentionSpec& a = site.rank.model().attention;
+  const int tp = site.rank.strategy().tp;
+  const Storage& x = site.value(op_at(site, index).inputs.front());
+  return {.x = x.data(),
+          .weight = site.weight(index).value,
+          .rows = x.rows(),
+          .heads = a.heads / tp,
+          .key_heads = std::max(1, a.kv_heads / tp),
+          .dim = a.head_dim,
+          .stride = x.columns(),
+          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+          .to_bf16 = site.rounds()};
+}
+
 }  // namespace
 
+void head_norm(const OpSite& site, int index) {
+  kernels::HeadNorm op = head_norm_of(site, index);
+  op.y = site.make_value(op_at(site, index).outputs.front(), op.rows).data();
+  site.rank.backend.run(op);
+}
+
+void head_norm_input_grad(const OpSite& site, int index) {
+  const Op& op = op_at(site, index);
+  const Storage& dy = site.grad(op.outputs.front());
+  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
+  ASSERT(dx.fresh);
+  const kernels::HeadNorm forward = head_norm_of(site, index);
+  Storage inverse_rms = site.rank.pool.matrix(forward.rows, forward.heads + forward.key_heads);
+  site.rank.backend.run(kernels::HeadNormGrad{.forward = forward,
+                                              .dy = dy.data(),
+                                              .dx = dx.storage.data(),
+                                              .inverse_rms = inverse_rms.data(),
+                                              .dweight = site.weight(index).gradient});
+}
+
 void norm(const OpSite& site, int index) {
+  if (is_layer_norm(site)) {
+    kernels::LayerNorm op = layer_norm_of(site, index);
+    op.y = site.make_value(op_at(site, index).outputs.front(), op.rows).data();
+    return site.rank.backend.run(op);
+  }
   kernels::Norm op = forward_of(site, index);
   op.y = site.make_value(op_at(site, index).outputs.front(), op.rows).data();
   site.rank.backend.run(op);
@@ -49,13 +131,10 @@ Status norm_input_grad(const OpSite& site, int index) {
   const Storage& around = site.grad(site.block.graph.output);
   const OpSite::Target dx = site.grad_target(in, dy.rows());
   ASSERT(dx.fresh);
-  Storage inverse_rms = site.rank.pool.matrix(1, dy.rows());
-  site.rank.backend.run(kernels::NormGrad{.forward = forward_of(site, index),
-                                          .dy = dy.data(),
-                                          .add = begins && around.held() ? around.data() : nullptr,
-                                          .dx = dx.storage.data(),
-                                          .inverse_rms = inverse_rms.data(),
-                                          .dweight = site.weight(index).gradient});
+  const Gradient gradient{dy.data(), begins && around.held() ? around.data() : nullptr,
+                          dx.storage.data()};
+  is_layer_norm(site) ? run_layer_norm_grad(site, index, gradient)
+                      : run_norm_grad(site, index, gradient);
   return {};
 }
 

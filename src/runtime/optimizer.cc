@@ -24,12 +24,33 @@ double learning_rate(const OptimizerOptions& options, std::int64_t step) {
   return options.learning_rate * (kLeast + (1 - kLeast) * wave);
 }
 
+namespace {
+
+// Of what another rank counts.
+double squares_of_copies(Bucket& bucket, Buckets& buckets, RankContext& rank) {
+  double sum = 0;
+  for (const BucketWeight& w : bucket.weights) {
+    for (const WeightPiece& p : w.weight.pieces) {
+      const std::int64_t begin = w.offset + p.offset;
+      const std::int64_t first = std::max(bucket.first, begin);
+      const std::int64_t last = std::min(bucket.last, begin + p.piece_rows * p.stride);
+      if (!p.is_copy || first >= last) continue;
+      const float* at = buckets.gradient_share(bucket) + (first - bucket.first);
+      sum += rank.backend.sum_of_squares(at, last - first);
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
 Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
   const OpTimer timer(rank.log, StepWork::GradientNorm);
   double sum = 0;
   for (Bucket& bucket : buckets.all()) {
     const std::int64_t share = bucket.last - bucket.first;
-    sum += rank.backend.sum_of_squares(buckets.gradient_share(bucket), share) / bucket.holders;
+    const double all = rank.backend.sum_of_squares(buckets.gradient_share(bucket), share);
+    sum += (all - squares_of_copies(bucket, buckets, rank)) / bucket.holders;
   }
   if (rank.groups.world != nullptr) {
     std::array<double, 1> total = {sum};

@@ -16,20 +16,17 @@ Result<RankContext> make_rank_context(const Plan& plan, Backend& backend, Storag
   const Numerics numerics = plan.model.numerics.value_or(Numerics{});
   const Grid grid(plan.strategy);
   const int rank = world == nullptr ? 0 : world->rank();
-  const AttentionSpec& a = plan.model.attention;
-  const int rotated = a.kind == AttentionKind::Mla ? a.qk_rope : a.head_dim;
-  return RankContext{
-      .plan = plan,
-      .numerics = numerics,
-      .grid = grid,
-      .rank = rank,
-      .at = grid.coordinates(rank),
-      .expert_at = grid.expert_coordinates(rank),
-      .backend = backend,
-      .pool = pool,
-      .groups = TRY(make_groups(plan, world)),
-      .rotary = kernels::rotary_table(plan.training.sequence, rotated, numerics.rope_theta),
-      .format = format_of(plan.strategy.precision)};
+  return RankContext{.plan = plan,
+                     .numerics = numerics,
+                     .grid = grid,
+                     .rank = rank,
+                     .at = grid.coordinates(rank),
+                     .expert_at = grid.expert_coordinates(rank),
+                     .backend = backend,
+                     .pool = pool,
+                     .groups = TRY(make_groups(plan, world)),
+                     .rotary = TRY(rotary_of(plan.model, plan.training.sequence)),
+                     .format = format_of(plan.strategy.precision)};
 }
 
 Status travel(RankContext& rank, Request request) {

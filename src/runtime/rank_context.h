@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "kernels/rope.h"
 #include "plan/grid.h"
 #include "plan/plan.h"
 #include "runtime/backend.h"
 #include "runtime/balance.h"
 #include "runtime/groups.h"
 #include "runtime/op_log.h"
+#include "runtime/rotary.h"
 #include "runtime/storage.h"
 #include "runtime/strands.h"
 #include "runtime/weights.h"
@@ -33,7 +33,7 @@ struct RankContext {
   Backend& backend;   // borrows
   StoragePool& pool;  // borrows
   Groups groups;
-  kernels::RotaryTable rotary;
+  Rotary rotary;
   Multiply format = Multiply::F32;
   LossWeights loss_weights = {};
   Balance balance = {};

@@ -10,17 +10,17 @@ namespace {
 
 // The first thing of the model that no op of the runtime does; "" = none.
 std::string unknown_part(const ModelSpec& m) {
-  if (m.activation != Activation::SwiGlu) return "GELU";
-  if (m.norm != NormKind::Rms) return "LayerNorm";
-  if (m.linear_bias || m.attention.qkv_bias) return "biases";
-  if (m.learned_positions > 0) return "learned positions";
+  const bool latent = m.attention.kind == AttentionKind::Mla;
+  if (m.norm == NormKind::Layer && (latent || m.mtp_layers > 0))
+    return latent ? "LayerNorm beside latents" : "LayerNorm beside multi-token prediction";
+  if (m.moe && m.activation == Activation::Gelu) return "experts with GELU";
+  if (m.moe && m.linear_bias) return "experts with biases";
+  if (latent && (m.linear_bias || m.attention.qkv_bias)) return "biases of latents";
+  if (m.learned_positions > 0 && latent) return "learned positions beside latents";
   if (m.packed_samples > 0) return "packed samples";
   if (m.lora_rank > 0) return "adapters beside frozen weights";
-  if (m.numerics && !m.numerics->rope_scaling.empty())
-    return "rotary positions scaled by " + m.numerics->rope_scaling;
   if (m.mtp_layers > 1) return "more than one depth of multi-token prediction";
-  if (m.attention.qk_norm != QkNorm::None) return "normalised queries and keys";
-  if (m.moe && m.moe->shared_gate) return "a gate on the shared expert";
+  if (m.attention.qk_norm == QkNorm::Full) return "queries and keys normalised over all heads";
   return "";
 }
 
@@ -45,15 +45,10 @@ Status check_supported(const Plan& plan) {
         fmt::format("cp by {}: expected heads and KV heads of a rank that are divisible by cp={}",
                     plan.comm.cp, s.cp));
   }
-  if (s.ep > 1 && plan.comm.ep == "all-gather") {
-    return unsupported(
-        "ep by all-gather: expected all-to-all or deepep, which send tokens only where "
-        "their experts are");
-  }
-  if (plan.model.attention.kind == AttentionKind::Gqa &&
-      plan.model.attention.kv_heads % s.tp != 0) {
-    return unsupported(fmt::format("tp={}: the runtime splits KV heads, and {} are not divisible",
-                                   s.tp, plan.model.attention.kv_heads));
+  const int positions = plan.model.learned_positions;
+  if (positions > 0 && plan.training.sequence > positions) {
+    return unsupported(fmt::format("sequence={}: expected at most the {} learned positions",
+                                   plan.training.sequence, positions));
   }
   return {};
 }

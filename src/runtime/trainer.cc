@@ -17,11 +17,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 // One piece of a weight; row by row, as its columns may be a part of the tensor's.
 void fill_piece(const WeightPiece& piece, std::uint64_t seed, int layers, float* weight) {
-  std::vector<float> row(static_cast<std::size_t>(piece.piece_columns), 1.0f);
+  std::vector<float> row(static_cast<std::size_t>(piece.piece_columns), piece.initial);
   const PortableWeight portable = portable_weight(seed, portable_name(piece.name), layers);
   for (std::int64_t r = 0; r < piece.piece_rows; ++r) {
     if (!piece.vector) {
-      fill(portable, (piece.first_row + r) * piece.columns + piece.first_column, row);
+      const std::int64_t from = portable_row(piece, piece.first_row + r);
+      fill(portable, from * piece.columns + piece.first_column, row);
     }
     std::copy(row.begin(), row.end(), weight + piece.offset + r * piece.stride);
   }

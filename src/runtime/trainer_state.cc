@@ -20,7 +20,10 @@ struct Run {
   std::int64_t last = 0;
 };
 
-void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
+// For saving without the pieces that another rank saves.
+enum class Copies { With, Without };
+
+void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix, Copies copies,
                std::vector<TensorPart>& parts) {
   for (const BucketWeight& w : bucket.weights) {
     const std::int64_t first = std::max(run.first, w.offset);
@@ -30,20 +33,21 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix,
     const WeightMemory memory{static_cast<char*>(run.data) + skipped, run.type, first - w.offset,
                               last - first};
     for (const WeightPiece& piece : w.weight.pieces) {
+      if (piece.is_copy && copies == Copies::Without) continue;
       std::vector<TensorPart> more = parts_of(piece, memory, suffix);
       std::move(more.begin(), more.end(), std::back_inserter(parts));
     }
   }
 }
 
-void add_moments(Bucket& bucket, CheckpointParts& parts) {
+void add_moments(Bucket& bucket, Copies copies, CheckpointParts& parts) {
   const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
     return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
                           : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };
-  add_parts(bucket, run(bucket.first_moment, bucket.first_moment_bf16), ".exp_avg",
+  add_parts(bucket, run(bucket.first_moment, bucket.first_moment_bf16), ".exp_avg", copies,
             parts.optimizer);
-  add_parts(bucket, run(bucket.second_moment, bucket.second_moment_bf16), ".exp_avg_sq",
+  add_parts(bucket, run(bucket.second_moment, bucket.second_moment_bf16), ".exp_avg_sq", copies,
             parts.optimizer);
 }
 
@@ -62,8 +66,8 @@ CheckpointParts parts_to_save(Trainer& trainer) {
   for (Bucket& bucket : buckets.all()) {
     if (!buckets.leads(bucket)) continue;
     const Run share{buckets.value_share(bucket), TensorType::F32, bucket.first, bucket.last};
-    add_parts(bucket, share, "", parts.weights);
-    add_moments(bucket, parts);
+    add_parts(bucket, share, "", Copies::Without, parts.weights);
+    add_moments(bucket, Copies::Without, parts);
   }
   const Groups& g = trainer.rank().groups;
   const bool leads = leads_group(g.shard) && leads_group(g.stage_across) && leads_group(g.mirror);
@@ -77,8 +81,8 @@ CheckpointParts parts_to_load(Trainer& trainer) {
     const bool is_whole = std::ssize(bucket.value) == bucket.count;
     const Run held{bucket.value.data(), TensorType::F32, is_whole ? 0 : bucket.first,
                    is_whole ? bucket.count : bucket.last};
-    add_parts(bucket, held, "", parts.weights);
-    add_moments(bucket, parts);
+    add_parts(bucket, held, "", Copies::With, parts.weights);
+    add_moments(bucket, Copies::With, parts);
   }
   add_biases(trainer, parts);
   return parts;

@@ -11,8 +11,10 @@ struct Name {
   std::string_view portable;
 };
 
-constexpr Name kEnds[] = {
-    {"model.embed_tokens", "embed"}, {"model.norm", "final_norm"}, {"lm_head", "head"}};
+constexpr Name kEnds[] = {{"model.embed_tokens", "embed"},
+                          {"model.embed_positions", "pos"},
+                          {"model.norm", "final_norm"},
+                          {"lm_head", "head"}};
 
 // Behind the layer's prefix.
 constexpr Name kLayer[] = {{"input_layernorm", "attn_norm"},
@@ -35,6 +37,14 @@ constexpr Name kLayer[] = {{"input_layernorm", "attn_norm"},
                            {"mlp.gate_proj", "ffn.wg"},
                            {"mlp.up_proj", "ffn.wu"},
                            {"mlp.down_proj", "ffn.wd"},
+                           {"self_attn.q_norm", "qn"},
+                           {"self_attn.k_norm", "kn"},
+                           {"mlp.c_fc", "ffn.wu"},
+                           {"mlp.c_proj", "ffn.wd"},
+                           {"mlp.shared_expert_gate", "shared.gate"},
+                           {"mlp.shared_expert.gate_proj", "shared.wg"},
+                           {"mlp.shared_expert.up_proj", "shared.wu"},
+                           {"mlp.shared_expert.down_proj", "shared.wd"},
                            {"mlp.shared_experts.gate_proj", "shared.wg"},
                            {"mlp.shared_experts.up_proj", "shared.wu"},
                            {"mlp.shared_experts.down_proj", "shared.wd"}};
@@ -70,14 +80,22 @@ std::string in_layer(std::string_view rest) {
 
 std::string portable_name(const std::string& hugging_face_name) {
   std::string_view name = hugging_face_name;
-  constexpr std::string_view kSuffix = ".weight";
-  if (name.ends_with(kSuffix)) name.remove_suffix(kSuffix.size());
+  std::string suffix;
+  for (const std::string_view end : {".weight", ".bias"}) {
+    if (!name.ends_with(end)) continue;
+    name.remove_suffix(end.size());
+    if (end == ".bias") suffix = ".b";
+    break;
+  }
   constexpr std::string_view kLayers = "model.layers.";
-  if (!name.starts_with(kLayers)) return look_up(kEnds, name);
+  if (!name.starts_with(kLayers)) {
+    const std::string end = look_up(kEnds, name);
+    return end.empty() ? "" : end + suffix;
+  }
   name.remove_prefix(kLayers.size());
   const std::string layer(take_word(name));
   const std::string rest = in_layer(name);
-  return rest.empty() ? "" : "l" + layer + "." + rest;
+  return rest.empty() ? "" : "l" + layer + "." + rest + suffix;
 }
 
 }  // namespace narrows

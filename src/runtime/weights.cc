@@ -4,82 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
+
+#include "runtime/weight_list.h"
 
 namespace narrows {
 namespace {
-
-// Builds the weights of one block under the prefix of its layer.
-class WeightList {
- public:
-  WeightList(const ModelSpec& model, const WeightShard& shard, std::string prefix)
-      : model_(model), shard_(shard), prefix_(std::move(prefix)) {}
-
-  void vector(const std::string& op, const std::string& name, std::int64_t n, WeightGroup group) {
-    begin(op, group);
-    piece({.name = named(name), .columns = n, .piece_columns = n, .stride = n, .vector = true});
-  }
-  // (n, k), held whole.
-  void whole(const std::string& op, const std::string& name, std::int64_t n, std::int64_t k,
-             WeightGroup group) {
-    begin(op, group);
-    rows(name, n, k, 0, n);
-  }
-  // Split by its rows, which are outputs.
-  void by_rows(const std::string& op, const std::string& name, std::int64_t n, std::int64_t k) {
-    begin(op, WeightGroup::Replicas);
-    rows(name, n, k, n / shard_.tp * shard_.tp_rank, n / shard_.tp);
-  }
-  // Split by its columns, which are inputs.
-  void by_columns(const std::string& op, const std::string& name, std::int64_t n, std::int64_t k) {
-    begin(op, WeightGroup::Replicas);
-    columns(name, n, k, k / shard_.tp * shard_.tp_rank, k / shard_.tp);
-  }
-  void begin(const std::string& op, WeightGroup group) { list_.push_back({op, group, 0, {}}); }
-  void rows(const std::string& name, std::int64_t n, std::int64_t k, std::int64_t first,
-            std::int64_t count) {
-    piece({.name = named(name),
-           .rows = n,
-           .columns = k,
-           .first_row = first,
-           .piece_rows = count,
-           .piece_columns = k,
-           .stride = k});
-  }
-  void columns(const std::string& name, std::int64_t n, std::int64_t k, std::int64_t first,
-               std::int64_t count) {
-    piece({.name = named(name),
-           .rows = n,
-           .columns = k,
-           .first_column = first,
-           .piece_rows = n,
-           .piece_columns = count,
-           .stride = count});
-  }
-  // Space behind the last piece.
-  void pad(std::int64_t count) { list_.back().count += count; }
-
-  const ModelSpec& model() const { return model_; }
-  const WeightShard& shard() const { return shard_; }
-  // Weights that are not the layer's own.
-  void append(std::vector<Weight> more) {
-    std::move(more.begin(), more.end(), std::back_inserter(list_));
-  }
-  std::vector<Weight> take() { return std::move(list_); }
-
- private:
-  std::string named(const std::string& name) const { return prefix_ + name + ".weight"; }
-  void piece(WeightPiece p) {
-    p.offset = list_.back().count;
-    list_.back().count += p.piece_rows * p.stride;
-    list_.back().pieces.push_back(std::move(p));
-  }
-
-  const ModelSpec& model_;
-  const WeightShard& shard_;
-  std::string prefix_;
-  std::vector<Weight> list_;
-};
 
 // What every tensor-parallel rank holds whole, outside the region where ranks see parts: only under
 // sequence parallelism are its gradients parts.
@@ -87,54 +16,125 @@ WeightGroup outside(const WeightList& list) {
   return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Copies;
 }
 
+// Whether the rotated rows of latent attention are stored pair by pair.
+bool rotates_pairs(const ModelSpec& model) {
+  return model.numerics.value_or(Numerics{}).rope_interleaved;
+}
+
 void mla(WeightList& list) {
   const AttentionSpec& a = list.model().attention;
   const int h = list.model().hidden;
+  const bool in_pairs = rotates_pairs(list.model());
+  WeightPiece::Pairs queries;
+  if (in_pairs) queries = {a.qk_dim(), a.qk_nope, a.qk_rope};
   // Every rank's heads give a part of the latents' gradients.
   const WeightGroup inside = WeightGroup::Stage;
   if (a.q_lora > 0) {
     list.whole("q_a", "self_attn.q_a_proj", a.q_lora, h, inside);
     list.vector("q latent norm", "self_attn.q_a_layernorm", a.q_lora, inside);
     list.by_rows("q_b", "self_attn.q_b_proj", std::int64_t{a.heads} * a.qk_dim(), a.q_lora);
+    list.last_piece().pairs = queries;
   } else {
     list.by_rows("q", "self_attn.q_proj", std::int64_t{a.heads} * a.qk_dim(), h);
+    list.last_piece().pairs = queries;
   }
   list.whole("kv_a", "self_attn.kv_a_proj_with_mqa", a.kv_lora + a.qk_rope, h, inside);
+  if (in_pairs) list.last_piece().pairs = {a.kv_lora + a.qk_rope, a.kv_lora, a.qk_rope};
   list.vector("kv latent norm", "self_attn.kv_a_layernorm", a.kv_lora, inside);
   list.by_rows("kv_b", "self_attn.kv_b_proj", std::int64_t{a.heads} * (a.qk_nope + a.v_dim),
                a.kv_lora);
 }
 
+// Which heads of `heads` a rank holds: its share, or the one it holds with its neighbours.
+struct HeadShare {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  int copies = 1;
+};
+HeadShare head_share(int heads, const WeightShard& s) {
+  return {std::int64_t{heads} * s.tp_rank / s.tp, std::max(1, heads / s.tp),
+          std::max(1, s.tp / heads)};
+}
+
+struct Projection {
+  const char* name;
+  int heads;
+};
+
 void gqa(WeightList& list) {
   const AttentionSpec& a = list.model().attention;
   const WeightShard& s = list.shard();
   const std::int64_t h = list.model().hidden;
-  const auto part = [&](const std::string& name, std::int64_t heads) {
-    const std::int64_t n = heads * a.head_dim;
-    list.rows(name, n, h, n / s.tp * s.tp_rank, n / s.tp);
+  const Projection parts[] = {{"self_attn.q_proj", a.heads},
+                              {"self_attn.k_proj", a.kv_heads},
+                              {"self_attn.v_proj", a.kv_heads}};
+  const auto mark = [&](const HeadShare& share) {
+    list.last_piece().copies = share.copies;
+    list.last_piece().is_copy = s.tp_rank % share.copies != 0;
   };
   list.begin("qkv", WeightGroup::Replicas);
-  part("self_attn.q_proj", a.heads);
-  part("self_attn.k_proj", a.kv_heads);
-  part("self_attn.v_proj", a.kv_heads);
+  for (const Projection& p : parts) {
+    const HeadShare share = head_share(p.heads, s);
+    list.rows(p.name, std::int64_t{p.heads} * a.head_dim, h, share.first * a.head_dim,
+              share.count * a.head_dim);
+    mark(share);
+  }
+  if (a.qkv_bias || list.model().linear_bias) {
+    list.begin_bias("qkv", WeightGroup::Replicas);
+    for (const Projection& p : parts) {
+      const HeadShare share = head_share(p.heads, s);
+      list.bias_run(p.name, std::int64_t{p.heads} * a.head_dim, share.first * a.head_dim,
+                    share.count * a.head_dim);
+      mark(share);
+    }
+  }
+  if (a.qk_norm == QkNorm::None) return;
+  // Every rank's heads give a part of the gradient.
+  list.begin("qk norm", WeightGroup::Stage);
+  list.run("self_attn.q_norm", a.head_dim, 0, a.head_dim);
+  list.run("self_attn.k_norm", a.head_dim, 0, a.head_dim);
+}
+
+// Behind the sum over tensor-parallel ranks: each holds the bias, and the first adds it.
+void exit_bias(WeightList& list, const std::string& op, const std::string& name) {
+  if (list.model().linear_bias) list.bias(op, name, list.model().hidden, WeightGroup::Copies);
 }
 
 void attention(WeightList& list) {
   const AttentionSpec& a = list.model().attention;
-  list.vector("input norm", "input_layernorm", list.model().hidden, outside(list));
+  list.norm("input norm", "input_layernorm", list.model().hidden, outside(list));
   a.kind == AttentionKind::Mla ? mla(list) : gqa(list);
   list.by_columns("o_proj", "self_attn.o_proj", list.model().hidden,
                   std::int64_t{a.heads} * a.value_dim());
+  exit_bias(list, "o_proj", "self_attn.o_proj");
 }
 
 // Gate and up as one matrix, and down, of an FFN of intermediate size `f`.
-void ffn(WeightList& list, const std::string& op, const std::string& name, std::int64_t f) {
+void gated_ffn(WeightList& list, const std::string& op, const std::string& name, std::int64_t f) {
   const WeightShard& s = list.shard();
   const std::int64_t h = list.model().hidden;
   list.begin(op + " gate_up", WeightGroup::Replicas);
   list.rows(name + "gate_proj", f, h, f / s.tp * s.tp_rank, f / s.tp);
   list.rows(name + "up_proj", f, h, f / s.tp * s.tp_rank, f / s.tp);
+  if (list.model().linear_bias) {
+    list.begin_bias(op + " gate_up", WeightGroup::Replicas);
+    list.bias_run(name + "gate_proj", f, f / s.tp * s.tp_rank, f / s.tp);
+    list.bias_run(name + "up_proj", f, f / s.tp * s.tp_rank, f / s.tp);
+  }
   list.by_columns(op + " down", name + "down_proj", h, f);
+  exit_bias(list, op + " down", name + "down_proj");
+}
+
+// Two matrices, by StarCoder2's names.
+void plain_ffn(WeightList& list, std::int64_t f) {
+  const WeightShard& s = list.shard();
+  list.by_rows("ffn up", "mlp.c_fc", f, list.model().hidden);
+  if (list.model().linear_bias) {
+    list.begin_bias("ffn up", WeightGroup::Replicas);
+    list.bias_run("mlp.c_fc", f, f / s.tp * s.tp_rank, f / s.tp);
+  }
+  list.by_columns("ffn down", "mlp.c_proj", list.model().hidden, f);
+  exit_bias(list, "ffn down", "mlp.c_proj");
 }
 
 void experts(WeightList& list) {
@@ -157,12 +157,15 @@ void experts(WeightList& list) {
 
 void moe(WeightList& list) {
   const MoeSpec& moe = *list.model().moe;
-  list.vector("post-attention norm", "post_attention_layernorm", list.model().hidden,
-              outside(list));
+  list.norm("post-attention norm", "post_attention_layernorm", list.model().hidden, outside(list));
   // Its gradient is a part on every rank: of the tokens, or a share of each (ops_experts.cc).
   list.whole("router", "mlp.gate", moe.experts, list.model().hidden, WeightGroup::Stage);
   experts(list);
-  if (moe.shared_ffn > 0) ffn(list, "shared", "mlp.shared_experts.", moe.shared_ffn);
+  if (moe.shared_ffn == 0) return;
+  gated_ffn(list, "shared", moe.shared_gate ? "mlp.shared_expert." : "mlp.shared_experts.",
+            moe.shared_ffn);
+  if (!moe.shared_gate) return;
+  list.whole("shared gate", "mlp.shared_expert_gate", 1, list.model().hidden, WeightGroup::Stage);
 }
 
 // The vocabulary is padded to a multiple of the ranks. Its tables belong to no layer.
@@ -180,9 +183,16 @@ void vocabulary(WeightList& all, const std::string& op, const std::string& name)
   all.append(list.take());
 }
 
+// Learned, and added by the first of the tensor-parallel ranks.
+void positions(WeightList& list) {
+  const std::int64_t rows = list.model().learned_positions;
+  if (rows == 0) return;
+  list.whole("positions", "model.embed_positions", rows, list.model().hidden, WeightGroup::Copies);
+}
+
 void head(WeightList& list, bool of_mtp) {
-  list.vector("final norm", of_mtp ? "shared_head.norm" : "model.norm", list.model().hidden,
-              outside(list));
+  list.norm("final norm", of_mtp ? "shared_head.norm" : "model.norm", list.model().hidden,
+            outside(list));
   vocabulary(list, "head", list.model().tied_embeddings ? "model.embed_tokens" : "lm_head");
 }
 
@@ -197,6 +207,14 @@ void mtp_entry(WeightList& list) {
 
 }  // namespace
 
+std::int64_t portable_row(const WeightPiece& piece, std::int64_t row) {
+  const WeightPiece::Pairs& p = piece.pairs;
+  if (p.period == 0) return row;
+  const std::int64_t in = row % p.period - p.first;
+  if (in < 0 || in >= p.count) return row;
+  return row - in + in % 2 * (p.count / 2) + in / 2;
+}
+
 std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model,
                                const WeightShard& shard) {
   const bool in_layer = layer >= 0;
@@ -206,14 +224,16 @@ std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model
       attention(list);
       break;
     case BlockKind::DenseFfn:
-      list.vector("post-attention norm", "post_attention_layernorm", model.hidden, outside(list));
-      ffn(list, "ffn", "mlp.", model.ffn);
+      list.norm("post-attention norm", "post_attention_layernorm", model.hidden, outside(list));
+      model.activation == Activation::Gelu ? plain_ffn(list, model.ffn)
+                                           : gated_ffn(list, "ffn", "mlp.", model.ffn);
       break;
     case BlockKind::Moe:
       moe(list);
       break;
     case BlockKind::Embedding:
       vocabulary(list, "embedding", "model.embed_tokens");
+      positions(list);
       break;
     case BlockKind::Head:
       head(list, in_layer);

@@ -28,7 +28,20 @@ struct WeightPiece {
   std::int64_t offset = 0;  // from the beginning of the weight
   std::int64_t stride = 1;
   bool vector = false;  // has one dimension in the model: not decayed
+  float initial = 1;    // of a vector: a norm's weight is one, a bias zero
+  // KV heads that are fewer than the tensor-parallel ranks: so many neighbours hold this piece, and
+  // all but the first as a copy.
+  int copies = 1;
+  bool is_copy = false;
+  // Rows [first, first + count) of every `period` are rotated in pairs of neighbours, as Hugging
+  // Face's DeepSeek models store them; the portable numbers have first all firsts of the pairs,
+  // then all seconds. 0 = no such rows.
+  struct Pairs {
+    std::int64_t period = 0, first = 0, count = 0;
+  } pairs = {};
 };
+// The row of the portable tensor that is row `row` of the piece's tensor.
+std::int64_t portable_row(const WeightPiece& piece, std::int64_t row);
 
 // Over whom the gradient is summed: the replicas that hold the same shard; the same, where the
 // tensor-parallel ranks hold copies whose gradients are equal already; replicas and tensor-parallel
@@ -36,7 +49,7 @@ struct WeightPiece {
 enum class WeightGroup { Replicas, Copies, Stage, Experts };
 
 struct Weight {
-  std::string op;  // the graph op that reads it
+  std::string op;  // the graph op that reads it; a bias: with " bias" behind
   WeightGroup group = WeightGroup::Replicas;
   std::int64_t count = 0;  // elements in memory
   std::vector<WeightPiece> pieces;

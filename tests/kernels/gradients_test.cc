@@ -12,6 +12,10 @@
 #include "base/random.h"
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/bias.h"
+#include "kernels/gelu.h"
+#include "kernels/head_norm.h"
+#include "kernels/layer_norm.h"
 #include "kernels/loss.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -305,6 +309,102 @@ TEST_CASE("gradients: cross-entropy over a split vocabulary") {
                     second.begin() + (r + 1) * (kVocab - kPart));
   }
   check_gradient(weigh, logits, gradient, random);
+}
+
+TEST_CASE("gradients: LayerNorm, its weight and its bias") {
+  Random random(8);
+  constexpr std::int64_t kColumns = 37;
+  const Vector x = random_vector(kRows * kColumns, random);
+  const Vector w = random_vector(kColumns, random);
+  const Vector b = random_vector(kColumns, random);
+  const Vector dy = random_vector(kRows * kColumns, random);
+  const auto weigh = [&](const Vector& at, const Vector& weight, const Vector& bias) {
+    Vector y(at.size());
+    layer_norm({at.data(), weight.data(), bias.data(), y.data(), kRows, kColumns}, 0, kRows);
+    return dot(y, dy);
+  };
+  Vector dx(x.size()), dw(w.size()), db(b.size()), statistics(2 * kRows);
+  const LayerNormGrad op{.forward = {x.data(), w.data(), b.data(), nullptr, kRows, kColumns},
+                         .dy = dy.data(),
+                         .dx = dx.data(),
+                         .statistics = statistics.data(),
+                         .dweight = dw.data(),
+                         .dbias = db.data()};
+  layer_norm_grad(op, 0, kRows);
+  layer_norm_weight_grad(op, 0, kColumns);
+  check_gradient([&](const Vector& at) { return weigh(at, w, b); }, x, dx, random);
+  check_gradient([&](const Vector& at) { return weigh(x, at, b); }, w, dw, random);
+  check_gradient([&](const Vector& at) { return weigh(x, w, at); }, b, db, random);
+}
+
+TEST_CASE("gradients: norms of heads, of queries and of keys") {
+  Random random(9);
+  constexpr std::int64_t kHeads = 4, kKeys = 2, kDim = 6, kStride = 50;
+  const Vector x = random_vector(kRows * kStride, random);
+  const Vector w = random_vector(2 * kDim, random);
+  const Vector dy = random_vector(kRows * kStride, random);
+  const auto at_weight = [&](const Vector& at, const Vector& weight, float* y) {
+    return HeadNorm{at.data(), weight.data(), y, kRows, kHeads, kKeys, kDim, kStride};
+  };
+  const auto weigh = [&](const Vector& at, const Vector& weight) {
+    Vector y(at.size());
+    head_norm(at_weight(at, weight, y.data()), 0, kRows);
+    return dot(y, dy);
+  };
+  Vector dx(x.size()), dw(w.size()), inverse(kRows * (kHeads + kKeys));
+  const HeadNormGrad op{at_weight(x, w, nullptr), dy.data(), dx.data(), inverse.data(), dw.data()};
+  head_norm_grad(op, 0, kRows);
+  head_norm_weight_grad(op, 0, kDim);
+  check_gradient([&](const Vector& at) { return weigh(at, w); }, x, dx, random);
+  check_gradient([&](const Vector& at) { return weigh(x, at); }, w, dw, random);
+}
+
+TEST_CASE("gradients: GELU, and its value by the hyperbolic tangent") {
+  Random random(10);
+  Vector x = random_vector(64, random);
+  for (float& v : x) v *= 3;
+  const Vector dy = random_vector(x.size(), random);
+  const std::int64_t n = std::ssize(x);
+  const auto weigh = [&](const Vector& at) {
+    Vector y(at.size());
+    gelu({at.data(), y.data(), n}, 0, n);
+    return dot(y, dy);
+  };
+  Vector y(x.size()), dx(x.size());
+  gelu({x.data(), y.data(), n}, 0, n);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = double{x[i]};
+    const double u = std::sqrt(2 / std::acos(-1.0)) * (v + 0.044715 * v * v * v);
+    CHECK(y[i] == Approx(0.5 * v * (1 + std::tanh(u))).margin(1e-6));
+  }
+  gelu_grad({{x.data(), nullptr, n}, dy.data(), dx.data()}, 0, n);
+  check_gradient(weigh, x, dx, random);
+}
+
+TEST_CASE("gradients: biases, and a sum behind a gate") {
+  Random random(12);
+  constexpr std::int64_t kColumns = 21;
+  const Vector a = random_vector(kRows * kColumns, random);
+  const Vector x = random_vector(kRows * kColumns, random);
+  const Vector gate = random_vector(kRows, random);
+  const Vector bias = random_vector(kColumns, random);
+  const Vector dy = random_vector(kRows * kColumns, random);
+  const auto weigh = [&](const Vector& at, const Vector& at_gate, const Vector& at_bias) {
+    Vector y(dy.size());
+    gated_sum({a.data(), at.data(), at_gate.data(), y.data(), kRows, kColumns}, 0, kRows);
+    add_bias({y.data(), at_bias.data(), kRows, kColumns}, 0, kRows);
+    return dot(y, dy);
+  };
+  Vector dx(x.size()), dgate(gate.size()), dbias(bias.size());
+  gated_sum_grad({.forward = {a.data(), x.data(), gate.data(), nullptr, kRows, kColumns},
+                  .dy = dy.data(),
+                  .dx = dx.data(),
+                  .dgate = dgate.data()},
+                 0, kRows);
+  bias_grad({dy.data(), dbias.data(), kRows, kColumns}, 0, kColumns);
+  check_gradient([&](const Vector& at) { return weigh(at, gate, bias); }, x, dx, random);
+  check_gradient([&](const Vector& at) { return weigh(x, at, bias); }, gate, dgate, random);
+  check_gradient([&](const Vector& at) { return weigh(x, gate, at); }, bias, dbias, random);
 }
 
 }  // namespace narrows::kernels

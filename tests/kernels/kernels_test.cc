@@ -10,6 +10,7 @@
 #include "kernels/bf16.h"
 #include "kernels/elementary.h"
 #include "kernels/matmul.h"
+#include "kernels/rope.h"
 #include "kernels/rows.h"
 #include "kernels/vector.h"
 
@@ -115,6 +116,27 @@ TEST_CASE("adamw: two steps by hand") {
           (std::sqrt(ev / (1 - std::pow(0.99, step))) + 1e-8);
     CHECK(w[0] == Approx(ew).epsilon(1e-6));
   }
+}
+
+TEST_CASE("rope: neighbours turn as the halves that Hugging Face makes of them") {
+  Random random(5);
+  constexpr std::int64_t kDim = 8;
+  RotaryTable halves = rotary_table(32, kDim, 10000);
+  RotaryTable neighbours = halves;
+  neighbours.neighbours = true;
+  const std::vector<float> x = random_vector(kDim, random);
+  const std::int32_t position = 13;
+  // Its DeepseekV3 takes every second element first, and rotates the halves of that.
+  std::vector<float> sorted, turned = x;
+  for (std::size_t i = 0; i < kDim; ++i) sorted.push_back(x[2 * i % kDim + i / (kDim / 2)]);
+  rotate({.x = sorted.data(), .rows = 1, .positions = &position, .table = &halves}, 0, 1);
+  rotate({.x = turned.data(), .rows = 1, .positions = &position, .table = &neighbours}, 0, 1);
+  for (std::size_t i = 0; i < kDim; ++i) CHECK(sorted[i] == turned[2 * i % kDim + i / (kDim / 2)]);
+  // And back.
+  rotate(
+      {.x = turned.data(), .rows = 1, .positions = &position, .table = &neighbours, .back = true},
+      0, 1);
+  for (std::size_t i = 0; i < kDim; ++i) CHECK(turned[i] == Approx(x[i]).margin(1e-6));
 }
 
 TEST_CASE("adamw: moments in bf16 are used before they are rounded") {

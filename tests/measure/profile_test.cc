@@ -49,7 +49,7 @@ Seen profile(ProfileOptions options, std::function<void(std::size_t)> after_kern
 TEST_CASE("profile: every op and every collective of every group is handed on once") {
   ProfileOptions options;
   options.ranks = 4;
-  options.rules = {.budget = 20 * sec, .half_width = 10, .quiet = 100};
+  options.rules = {.budget = 600 * sec, .half_width = 10, .quiet = 100, .least = 1, .most = 1};
   options.links_share = 0.9;
   options.cases = some_matmuls(6);
   options.largest = 4 * KiB;
@@ -65,7 +65,7 @@ TEST_CASE("profile: every op and every collective of every group is handed on on
 TEST_CASE("profile: after an interruption it goes on with what is missing") {
   ProfileOptions options;
   options.links = false;
-  options.rules = {.budget = 20 * sec, .half_width = 10, .quiet = 100};
+  options.rules = {.budget = 600 * sec, .half_width = 10, .quiet = 100};
   options.cases = some_matmuls(12);
   std::atomic<bool> stop = false;
   options.stop = &stop;

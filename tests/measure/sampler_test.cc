@@ -99,6 +99,16 @@ TEST_CASE("sampler: a spent budget ends it") {
   CHECK_FALSE(sampler.next(10 * sec).has_value());
 }
 
+TEST_CASE("sampler: a spent budget can still owe every task a sample") {
+  Sampler sampler(3, {.budget = 1 * sec, .once_at_least = true}, 1);
+  for (int i = 0; i < 3; ++i) {
+    const std::optional<int> task = sampler.next(5 * sec);
+    REQUIRE(task.has_value());
+    sampler.add(*task, {us, us});
+  }
+  CHECK_FALSE(sampler.next(5 * sec).has_value());
+}
+
 TEST_CASE("sampler: percentiles are those of what counts") {
   std::vector<Sample> samples;
   for (int i = 0; i <= 100; ++i) samples.push_back({(100 + i) * us, us});

@@ -97,6 +97,7 @@ TEST_CASE("layouts: expert parallel") {
   s.ep = 4;
   check_equal(s, true, {.ep = "all-to-all"});
   check_equal(s, true, {.ep = "deepep"});
+  check_equal(s, true, {.ep = "all-gather"});
   s.ep = 2;
   s.zero = 1;
   s.dp_shard = 4;
@@ -183,6 +184,64 @@ TEST_CASE("layouts: products of axes") {
   s.zero = 3;
   s.recompute = Recompute::V3;
   check_equal(s);
+}
+
+TEST_CASE("layouts: fewer KV heads than tensor-parallel ranks") {
+  ModelSpec model = testing::small_gqa();
+  model.attention.qkv_bias = true;
+  model.attention.qk_norm = QkNorm::PerHead;
+  const testing::Trained one =
+      testing::train(testing::small_plan(model, f32(), kSequence, kBatch), {.steps = 2});
+  for (const bool sequence_parallel : {false, true}) {
+    for (int zero = 0; zero <= 3; ++zero) {
+      INFO("zero " << zero << ", sequence parallel " << sequence_parallel);
+      Strategy s = f32();
+      s.tp = 4;
+      s.sequence_parallel = sequence_parallel;
+      s.dp = s.dp_shard = zero > 0 ? 2 : 1;
+      s.zero = zero;
+      s.micro_batches = kBatch / s.dp;
+      const testing::Trained mine =
+          testing::train(testing::small_plan(model, s, kSequence, kBatch), {.steps = 2});
+      REQUIRE(mine.error == "");
+      CHECK(testing::difference(mine, one).relative < 1e-5);
+      CHECK(mine.grad_norm[0] == Approx(one.grad_norm[0]).epsilon(1e-6));
+      CHECK(mine.loss[1] == Approx(one.loss[1]).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("layouts: under bf16 what is computed again is what it was, in models of every family") {
+  std::vector<ModelSpec> models(4, testing::small_gqa());
+  models[0].activation = Activation::Gelu;
+  models[0].norm = NormKind::Layer;
+  models[0].linear_bias = true;
+  models[0].learned_positions = kSequence;
+  models[1].attention.qk_norm = QkNorm::PerHead;
+  models[2].moe = testing::small_mla().moe;
+  models[2].moe->shared_gate = true;
+  models[3] = testing::small_mla();
+  models[3].mtp_layers = 1;
+  models[3].moe->selection_bias = true;
+  for (const ModelSpec& model : models) {
+    for (const char* exchange : {"", "ring", "all-to-all"}) {
+      INFO(&model - models.data() << " " << exchange);
+      Strategy s = f32();
+      s.cp = *exchange == 0 ? 1 : 2;
+      const auto losses_of = [&](Recipe recipe, Recompute recompute) {
+        s.precision = recipe;
+        s.recompute = recompute;
+        Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+        plan.comm.cp = exchange;
+        const testing::Trained trained = testing::train(plan, {.steps = 3});
+        REQUIRE(trained.error == "");
+        return trained.loss;
+      };
+      const std::vector<double> kept = losses_of(Recipe::Bf16, Recompute::None);
+      CHECK(losses_of(Recipe::Bf16, Recompute::Full) == kept);
+      CHECK(losses_of(Recipe::F32, Recompute::None).back() == Approx(kept.back()).epsilon(2e-3));
+    }
+  }
 }
 
 }  // namespace narrows

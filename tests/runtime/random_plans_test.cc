@@ -15,13 +15,15 @@ namespace {
 constexpr std::int64_t kSequence = 16;
 constexpr std::int64_t kBatch = 8;
 constexpr int kPlans = 200;
-constexpr int kModels = 6;
+constexpr int kModels = 9;
 // Of the losses beside the next token's; only models that have them are changed by them.
 constexpr LossWeights kWeights{.aux = 0.1, .mtp = 0.5};
 constexpr double kBalanceRate = 0.01;
 
+bool is_latent(int kind) { return kind < 3 || kind == 4; }
+
 ModelSpec model_of(int kind) {
-  ModelSpec m = kind == 3 || kind == 5 ? testing::small_gqa() : testing::small_mla();
+  ModelSpec m = is_latent(kind) ? testing::small_mla() : testing::small_gqa();
   m.layers = 4;
   if (kind == 1) {
     m.moe->score = RouterScore::Sigmoid;
@@ -39,6 +41,27 @@ ModelSpec model_of(int kind) {
   }
   if (kind == 5) {
     m.mtp_layers = 1;
+    m.tied_embeddings = true;
+  }
+  if (kind == 6) {  // Qwen's
+    m.moe = testing::small_mla().moe;
+    m.moe->shared_gate = true;
+    m.attention.qkv_bias = true;
+  }
+  if (kind == 7) {
+    m.attention.qk_norm = QkNorm::PerHead;
+    m.attention.window = 5;
+    m.attention.window_every = 2;
+    m.numerics =
+        Numerics{.rope_scaling = "llama3", .scaling = {.factor = 4, .positions = kSequence / 2}};
+  }
+  if (kind == 8) {  // GPT-2's
+    m.attention.kv_heads = 4;
+    m.activation = Activation::Gelu;
+    m.norm = NormKind::Layer;
+    m.linear_bias = true;
+    m.attention.qkv_bias = true;
+    m.learned_positions = kSequence;
     m.tied_embeddings = true;
   }
   return m;
@@ -103,6 +126,7 @@ struct Drawn {
   int kind = 0;
   Strategy strategy;
   ContextExchange context = ContextExchange::AllGather;
+  std::string dispatcher;
 };
 ContextExchange random_exchange(Random& random) {
   constexpr ContextExchange kAll[] = {ContextExchange::AllGather, ContextExchange::Ring,
@@ -115,23 +139,22 @@ Drawn draw(Random& random) {
     const int gpus = gpus_of(drawn.strategy);
     if (gpus < 2 || gpus > 8) continue;
     drawn.context = random_exchange(random);
+    drawn.dispatcher = random.below(3) == 0 ? "all-gather" : "all-to-all";
     const AttentionSpec attention = model_of(drawn.kind).attention;
     if (!spreads(drawn.context, attention, drawn.strategy.tp, drawn.strategy.cp)) continue;
-    if (!broken_rule(drawn.strategy, limits_of(model_of(drawn.kind), gpus)) &&
-        model_of(drawn.kind).attention.kv_heads % drawn.strategy.tp == 0) {
-      return drawn;
-    }
+    if (!broken_rule(drawn.strategy, limits_of(model_of(drawn.kind), gpus))) return drawn;
   }
 }
 
 std::string words(const Drawn& d) {
   const Strategy& s = d.strategy;
   char text[256];
-  std::snprintf(text, sizeof text,
-                "model %d: tp%d sp%d cp%d dp%d pp%d ep%d etp%d zero%d/%d mb%d %s %s %s %s", d.kind,
-                s.tp, s.sequence_parallel, s.cp, s.dp, s.pp, s.ep, s.etp, s.zero, s.dp_shard,
-                s.micro_batch, to_string(s.schedule).c_str(), to_string(s.recompute).c_str(),
-                to_string(s.order).c_str(), to_string(d.context).c_str());
+  std::snprintf(
+      text, sizeof text,
+      "model %d: tp%d sp%d cp%d dp%d pp%d ep%d etp%d zero%d/%d mb%d %s %s %s cp by %s ep by %s",
+      d.kind, s.tp, s.sequence_parallel, s.cp, s.dp, s.pp, s.ep, s.etp, s.zero, s.dp_shard,
+      s.micro_batch, to_string(s.schedule).c_str(), to_string(s.recompute).c_str(),
+      to_string(s.order).c_str(), to_string(d.context).c_str(), d.dispatcher.c_str());
   return text;
 }
 
@@ -171,6 +194,7 @@ TEST_CASE("random plans: two hundred train as one rank does") {
     INFO("plan " << i << ", " << words(drawn));
     Plan plan = testing::small_plan(model_of(drawn.kind), drawn.strategy, kSequence, kBatch);
     plan.comm.cp = to_string(drawn.context);
+    plan.comm.ep = drawn.dispatcher;
     const testing::Trained mine = testing::train(plan, kRun);
     REQUIRE(mine.error == "");
     const testing::Trained& one = alone(drawn.kind);

@@ -141,6 +141,14 @@ TEST_CASE("resume: selection biases and a prediction block go on where they stoo
   }
 }
 
+TEST_CASE("resume: KV heads that several ranks hold are saved once") {
+  const Plan four = plan_of({.tp = 4, .sequence_parallel = true}, testing::small_gqa());
+  const test::ScratchFolder folder;
+  const std::vector<double> whole = losses(four, {.first = 0, .last = 3});
+  losses(four, {.first = 0, .last = 2, .save = folder.path()});
+  CHECK(losses(four, {.first = 2, .last = 3, .load = folder.path()}).back() == whole[2]);
+}
+
 TEST_CASE("resume: a tied table is saved once and read by both ends") {
   ModelSpec model = testing::small_gqa();
   model.tied_embeddings = true;
