@@ -27,6 +27,18 @@ class FakeBackend final : public Backend {
   }
   void run(const kernels::Norm& op) override { move(2 * op.rows * op.columns); }
   void run(const kernels::NormGrad& op) override { move(4 * op.forward.rows * op.forward.columns); }
+  void run(const kernels::LayerNorm& op) override { move(2 * op.rows * op.columns); }
+  void run(const kernels::LayerNormGrad& op) override {
+    move(4 * op.forward.rows * op.forward.columns);
+  }
+  void run(const kernels::HeadNorm&) override {}
+  void run(const kernels::HeadNormGrad&) override {}
+  void run(const kernels::AddBias&) override {}
+  void run(const kernels::BiasGrad&) override {}
+  void run(const kernels::GatedSum&) override {}
+  void run(const kernels::GatedSumGrad&) override {}
+  void run(const kernels::Gelu&) override {}
+  void run(const kernels::GeluGrad&) override {}
   void run(const kernels::SwiGlu& op) override { move(3 * op.rows * op.columns); }
   void run(const kernels::SwiGluGrad& op) override {
     move(5 * op.forward.rows * op.forward.columns);
