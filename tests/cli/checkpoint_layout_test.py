@@ -45,6 +45,17 @@ def portable(seed, name, count):
     return [f32(f32(2 * word * 2.0**-24 - 1) * scale) for word in words]
 
 
+def paired(values, columns, rope, period):
+    """Rows in the order of Hugging Face's DeepSeek files, which rotate neighbours: of each `period` rows the last `rope` are
+    pairs there, and halves in the portable definition."""
+    rows = [values[i:i + columns] for i in range(0, len(values), columns)]
+    for first in range(period - rope, len(rows), period):
+        halves = rows[first:first + rope]
+        for i in range(rope // 2):
+            rows[first + 2 * i], rows[first + 2 * i + 1] = halves[i], halves[i + rope // 2]
+    return [x for row in rows for x in row]
+
+
 def read_safetensors(path):
     with open(path, "rb") as file:
         content = file.read()
@@ -104,10 +115,13 @@ def main():
                     layer + "mlp.experts.3.down_proj.weight": ("l1.e3.wd", [32, 16]),
                     layer + "mlp.shared_experts.up_proj.weight": ("l1.shared.wu", [16, 32]),
                     "model.layers.0.mlp.gate_proj.weight": ("l0.ffn.wg", [48, 32])}
+        rotated = {"l1.wq": 12, "l1.wkvd": 20}  # rows of a head; of the latents and the shared key
         for name, (there, shape) in expected.items():
             assert name in tensors, f"{name} is missing; there are {sorted(tensors)}"
             assert tensors[name][0] == shape, f"{name}: shape {tensors[name][0]}, expected {shape}"
             values = portable(7, there, math.prod(shape))
+            if there in rotated:
+                values = paired(values, shape[1], MODEL["qk_rope_head_dim"], rotated[there])
             assert tensors[name][1] == struct.pack(f"<{len(values)}f", *values), f"{name}: other values"
         write_safetensors(path("foreign.safetensors"), tensors)
         for init in ("foreign.safetensors", "saved/step-0000000001"):
