@@ -141,6 +141,8 @@ Result<int> profile_command(const ProfileCommand& command, const CommonOptions& 
   options.ranks = ranks;
   options.rules.budget = command.budget;
   options.cases = TRY(cases_for(command, profiles, info, ranks));
+  // Without these nothing can be planned, so that no budget is too short for them.
+  options.rules.first = static_cast<int>(rate_cases(recipes_of(info)).size());
   options.method = job_size() > 0 ? "mpi" : "threads";
   options.stop = console.stop;
   if (command.links_only) options.links_share = 1;

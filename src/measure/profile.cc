@@ -58,12 +58,15 @@ class RankProfile {
   Status ops(ProfileSummary& summary) {
     std::vector<const OpCase*> cases;
     std::vector<BenchTask> tasks;
+    int first = 0;  // of the cases that begin, those that are not known yet
     for (const OpCase& c : options_.cases) {
+      const bool begins = &c - options_.cases.data() < options_.rules.first;
       ++summary.cases;
       if (options_.known.count(key_of(c.what)) > 0) {
         ++summary.known;
         continue;
       }
+      first += begins;
       cases.push_back(&c);
       tasks.push_back({[this, &c]() -> Status {
         world_.alive();
@@ -83,7 +86,9 @@ class RankProfile {
       seen.spread.p90 /= parts;
       return events_.kernel(seen);
     };
-    return time_tasks(tasks, site_, with_rules());
+    BenchOptions bench = with_rules();
+    bench.rules.first = first;
+    return time_tasks(tasks, site_, bench);
   }
 
   Status links(ProfileSummary& summary) {
@@ -121,6 +126,7 @@ class RankProfile {
     const Seconds budget = bench.rules.budget;
     bench.rules = options_.rules;
     bench.rules.budget = budget;
+    bench.rules.first = 0;
     return bench;
   }
   static Spread spread_of(const SampleSummary& s) { return {s.p10, s.p90, s.samples}; }

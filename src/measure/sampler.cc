@@ -61,10 +61,14 @@ void Sampler::begin_round() {
   for (std::size_t i = round_.size(); i > 1; --i) {
     std::swap(round_[i - 1], round_[static_cast<std::size_t>(random_.below(i))]);
   }
+  if (visited_ > 0) return;
+  std::stable_partition(round_.begin(), round_.end(),
+                        [&](int task) { return task >= rules_.first; });
 }
 
 std::optional<int> Sampler::next(Seconds elapsed) {
-  const bool owes = rules_.once_at_least && visited_ < std::ssize(samples_);
+  const std::ptrdiff_t owed = rules_.once_at_least ? std::ssize(samples_) : rules_.first;
+  const bool owes = visited_ < owed;
   if (elapsed >= rules_.budget && !owes) return std::nullopt;
   while (!round_.empty() && finished_[index(round_.back())]) round_.pop_back();
   if (round_.empty()) begin_round();

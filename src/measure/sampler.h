@@ -26,6 +26,7 @@ struct SampleRules {
   int least = 5;               // samples of a finished task
   int most = 40;               // a task that stays noisy is given up as it is
   bool once_at_least = false;  // the budget does not end the first round
+  int first = 0;               // so many tasks begin that round; no budget ends before them
 };
 
 struct Sample {

@@ -28,7 +28,7 @@ std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space);
 // For machines about which nothing else is known.
 std::vector<OpCase> general_cases(const std::vector<Recipe>& recipes);
 
-// Copies and large matmuls: what a machine's rates are derived from.
+// Copies and large matmuls: what a machine's rates are derived from. The others begin with them.
 std::vector<OpCase> rate_cases(const std::vector<Recipe>& recipes);
 
 // How work may be divided over at most so many ranks.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "measure/sampler.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -106,6 +107,20 @@ TEST_CASE("sampler: a spent budget can still owe every task a sample") {
     REQUIRE(task.has_value());
     sampler.add(*task, {us, us});
   }
+  CHECK_FALSE(sampler.next(5 * sec).has_value());
+}
+
+TEST_CASE("sampler: the first tasks are visited before the others, on any budget") {
+  Sampler sampler(20, {.budget = 1 * sec, .first = 3}, 7);
+  std::vector<int> visited;
+  for (int i = 0; i < 3; ++i) {
+    const std::optional<int> task = sampler.next(5 * sec);
+    REQUIRE(task.has_value());
+    visited.push_back(*task);
+    sampler.add(*task, {us, us});
+  }
+  std::sort(visited.begin(), visited.end());
+  CHECK(visited == std::vector<int>{0, 1, 2});
   CHECK_FALSE(sampler.next(5 * sec).has_value());
 }
 
