@@ -52,6 +52,15 @@ double number_at(const Json& json, std::initializer_list<const char*> path) {
   return at->number();
 }
 
+// Without a time of its own: one rank's tokens stay where they are, and a sum's gradient too.
+bool is_handed_on(const std::string& name) {
+  for (const char* free :
+       {"dispatch", "combine", "cross-entropy I", "add shared I", "residual add I"}) {
+    if (name.find(free) != std::string::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 TEST_CASE("local: a profile's measurements price the plan, and its text form does so too") {
@@ -113,9 +122,7 @@ TEST_CASE("local: a plan is trained and compared with its forecast, both timelin
     seen += name == "moe expert gate_up F" || name == "attention o_proj W" ? 1 : 0;
     const bool is_block = name.starts_with("attention ") || name.starts_with("moe ") ||
                           name.starts_with("ffn ") || name.starts_with("head ");
-    const bool is_nothing =
-        number_at(op, {"predicted_seconds"}) == 0 && number_at(op, {"measured_seconds"}) > 1e-4;
-    if (is_block && is_nothing) {
+    if (is_block && !is_handed_on(name) && number_at(op, {"predicted_seconds"}) == 0) {
       UNSCOPED_INFO(name);
       ++unforeseen;
     }
