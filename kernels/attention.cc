@@ -233,30 +233,24 @@ void backward_block(const AttentionGrad& op, const Block& b, const Scratch& s) {
                   .c = at(op.dq, token, b.head),
                   .stride_c = op.dq.row_stride},
                  s.multiply);
-  f.multiply.run({.transpose_a = true,
-                  .m = b.keys,
-                  .n = f.qk_dim,
-                  .k = b.rows,
-                  .a = ds,
-                  .stride_a = f.keys,
-                  .b = at(f.q, token, b.head),
-                  .stride_b = f.q.row_stride,
-                  .beta = 1,
-                  .c = at(op.dk, key, b.kv_head),
-                  .stride_c = op.dk.row_stride},
-                 s.multiply);
-  f.multiply.run({.transpose_a = true,
-                  .m = b.keys,
-                  .n = f.v_dim,
-                  .k = b.rows,
-                  .a = p,
-                  .stride_a = f.keys,
-                  .b = at(op.dout, token, b.head),
-                  .stride_b = op.dout.row_stride,
-                  .beta = 1,
-                  .c = at(op.dv, key, b.kv_head),
-                  .stride_c = op.dv.row_stride},
-                 s.multiply);
+  // (keys, columns) += matrixᵀ (rows, keys) · (rows, columns).
+  const auto add_to_keys = [&](const float* matrix, const Heads<const float>& from,
+                               const Heads<float>& into, std::int64_t columns) {
+    f.multiply.run({.transpose_a = true,
+                    .m = b.keys,
+                    .n = columns,
+                    .k = b.rows,
+                    .a = matrix,
+                    .stride_a = f.keys,
+                    .b = at(from, token, b.head),
+                    .stride_b = from.row_stride,
+                    .beta = 1,
+                    .c = at(into, key, b.kv_head),
+                    .stride_c = into.row_stride},
+                   s.multiply);
+  };
+  add_to_keys(ds, f.q, op.dk, f.qk_dim);
+  add_to_keys(p, op.dout, op.dv, f.v_dim);
 }
 
 void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows, std::int64_t head,

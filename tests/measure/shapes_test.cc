@@ -7,36 +7,15 @@
 #include <set>
 
 #include "measure/fake_backend.h"
+#include "model/small_models.h"
 #include "runtime/cpu_backend.h"
 
 namespace narrows {
 namespace {
 
-ModelSpec mla_moe() {
-  ModelSpec m;
-  m.name = "small-mla";
-  m.layers = 3;
-  m.hidden = 32;
-  m.ffn = 48;
-  m.vocab = 64;
-  m.attention = {.kind = AttentionKind::Mla,
-                 .heads = 4,
-                 .kv_heads = 4,
-                 .q_lora = 24,
-                 .kv_lora = 16,
-                 .qk_nope = 8,
-                 .qk_rope = 4,
-                 .v_dim = 8};
-  m.moe = MoeSpec{.experts = 4, .top_k = 2, .expert_ffn = 16, .shared_ffn = 16, .dense_layers = 1};
-  return m;
-}
-
 ModelSpec gqa() {
-  ModelSpec m = mla_moe();
-  m.name = "small-gqa";
+  ModelSpec m = testing::small_gqa();
   m.vocab = 80;
-  m.moe.reset();
-  m.attention = {.kind = AttentionKind::Gqa, .heads = 4, .kv_heads = 2, .head_dim = 8};
   return m;
 }
 
@@ -78,7 +57,7 @@ TEST_CASE("shapes: a dense model on one rank has these ops") {
 TEST_CASE("shapes: no case is there twice, and their number grows with the ways to divide work") {
   std::size_t before = 0;
   for (const int ranks : {1, 2, 4}) {
-    const std::vector<OpCase> cases = cases_of(mla_moe(), space_of(ranks));
+    const std::vector<OpCase> cases = cases_of(testing::small_mla(), space_of(ranks));
     std::set<std::string> keys;
     for (const OpCase& c : cases) keys.insert(key_of(c.what));
     CHECK(keys.size() == cases.size());
@@ -107,7 +86,7 @@ TEST_CASE("shapes: a division that heads or experts do not allow is left out") {
 TEST_CASE("op cases: matmuls multiply what their shape says in every direction") {
   RotatingMemory memory(1 * MiB);
   int seen = 0;
-  for (const OpCase& c : cases_of(mla_moe(), space_of(2))) {
+  for (const OpCase& c : cases_of(testing::small_mla(), space_of(2))) {
     if (c.what.family != KernelFamily::Matmul || c.what.matmul.n > 512) continue;
     testing::FakeBackend backend;
     c.run(backend, memory);
@@ -123,7 +102,7 @@ TEST_CASE("op cases: matmuls multiply what their shape says in every direction")
 TEST_CASE("op cases: every one runs on the processors' backend, again and again") {
   const std::unique_ptr<Backend> backend = make_cpu_backend(1);
   RotatingMemory memory(1 * MiB);
-  for (const ModelSpec& model : {mla_moe(), gqa()}) {
+  for (const ModelSpec& model : {testing::small_mla(), gqa()}) {
     for (const OpCase& c : cases_of(model, space_of(4))) {
       if (c.what.family == KernelFamily::Matmul && c.what.matmul.n > 512) continue;
       INFO(model.name << ": " << c.name);

@@ -13,43 +13,13 @@
 #include <vector>
 
 #include "comm/thread_comm.h"
+#include "model/small_models.h"
 #include "plan/plan.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/portable.h"
 #include "runtime/trainer.h"
 
 namespace narrows::testing {
-
-// Three MLA layers, the first dense, four experts of which two: the softmax router's.
-inline ModelSpec small_mla() {
-  ModelSpec m;
-  m.name = "small-mla";
-  m.layers = 3;
-  m.hidden = 32;
-  m.ffn = 48;
-  m.vocab = 64;
-  m.attention = {.kind = AttentionKind::Mla,
-                 .heads = 4,
-                 .kv_heads = 4,
-                 .q_lora = 24,
-                 .kv_lora = 16,
-                 .qk_nope = 8,
-                 .qk_rope = 4,
-                 .v_dim = 8};
-  m.moe = MoeSpec{.experts = 4, .top_k = 2, .expert_ffn = 16, .shared_ffn = 16, .dense_layers = 1};
-  return m;
-}
-
-inline ModelSpec small_gqa() {
-  ModelSpec m;
-  m.name = "small-gqa";
-  m.layers = 3;
-  m.hidden = 32;
-  m.ffn = 48;
-  m.vocab = 64;
-  m.attention = {.kind = AttentionKind::Gqa, .heads = 4, .kv_heads = 2, .head_dim = 8};
-  return m;
-}
 
 // An even plan: items in equal runs over the strategy's stages.
 inline Plan small_plan(const ModelSpec& model, const Strategy& strategy, std::int64_t sequence,
