@@ -26,15 +26,20 @@ struct Site {
   std::vector<float> from, to, room;
 };
 
-// Pieces of `count` floats: what `send` gives for each peer arrives where `receive` says.
+// Pieces of `count` floats: what `send` gives for each peer arrives where `receive` says. Sends are
+// posted first: a large piece that has been announced is copied within MPI_Irecv, so that whoever
+// receives first keeps its peer waiting.
 template <typename Send, typename Receive>
 void exchange(const Site& s, int count, Send send, Receive receive) {
   std::vector<MPI_Request> open(static_cast<std::size_t>(2 * (s.size - 1)));
   std::size_t at = 0;
   for (int i = 1; i < s.size; ++i) {
     const int peer = (s.rank + i) % s.size;
-    MPI_Irecv(receive(peer), count, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &open[at++]);
     MPI_Isend(send(peer), count, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &open[at++]);
+  }
+  for (int i = 1; i < s.size; ++i) {
+    const int peer = (s.rank + i) % s.size;
+    MPI_Irecv(receive(peer), count, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &open[at++]);
   }
   MPI_Waitall(static_cast<int>(at), open.data(), MPI_STATUSES_IGNORE);
 }

@@ -12,7 +12,6 @@ MPI = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_whe
 MPI_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
-OTHERS = 0.05  # of the processors' time: what other programs may take of a run that counts
 TRIES = 4
 
 
@@ -32,13 +31,14 @@ def undisturbed(work):
         result = work()
         seconds, (busy_then, own_then) = time.monotonic() - begin, processor_seconds()
         others = (busy_then - busy) - (own_then - own)
-        if others <= OTHERS * os.cpu_count() * max(seconds, 0.1):
+        if others <= undisturbed.others * os.cpu_count() * max(seconds, 0.1):
             break
         undisturbed.repeats += 1
     return result
 
 
 undisturbed.repeats = 0
+undisturbed.others = 0.05  # of the processors' time: what other programs may take of a run that counts
 
 
 def run(command, **more):
@@ -57,7 +57,16 @@ def machine(ranks, mpi=False):
             (f"; {undisturbed.repeats} runs repeated because of other programs" if undisturbed.repeats else ""))
 
 
+def allow_others(share):
+    undisturbed.others = float(share)
+
+
+def add_others(parser):
+    parser.add_argument("--others", type=allow_others, help="share of the processors that others may take of a run (0.05)")
+
+
 def add_options(parser, steps=6, rounds=3):
+    add_others(parser)
     parser.add_argument("narrows")
     parser.add_argument("--model", default=os.path.join(HERE, "..", "examples", "tiny-moe.json"))
     parser.add_argument("--ranks", type=int, default=2)

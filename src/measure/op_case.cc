@@ -269,10 +269,10 @@ OpCase copy_case(Bytes bytes) {
 }
 
 void run_calibration(Backend& backend, RotatingMemory& memory) {
-  constexpr std::int64_t kSide = 192;
+  constexpr std::int64_t kSide = 160;
   memory.reserve(2 * kSide * kSide, kSide * kSide);
-  const float* const a = memory.input(kSide * kSide);
-  const float* const b = memory.input(kSide * kSide);
+  const float* const a = memory.recent_input(kSide * kSide);
+  const float* const b = memory.recent_input(kSide * kSide);
   backend.run(kernels::Matmul{.m = kSide,
                               .n = kSide,
                               .k = kSide,
@@ -280,7 +280,7 @@ void run_calibration(Backend& backend, RotatingMemory& memory) {
                               .stride_a = kSide,
                               .b = b,
                               .stride_b = kSide,
-                              .c = memory.output(kSide * kSide),
+                              .c = memory.recent_output(kSide * kSide),
                               .stride_c = kSide},
               Multiply::F32);
 }

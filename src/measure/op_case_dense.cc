@@ -80,9 +80,10 @@ void multiply(const MatmulPlan& p, Multiply format, Backend& backend, RotatingMe
   // What waited for the weight gradient waited in bf16.
   const bool waited = format == Multiply::Bf16 && p.direction == Direction::WeightGrad;
   const std::uint16_t* const kept = waited ? memory.narrow_input(p.m() * p.stride) : nullptr;
-  // Gradients of weights are added to; results lie where others lay.
-  const bool adds = p.direction == Direction::WeightGrad;
-  float* out = adds ? memory.output(written) : memory.recent_output(written);
+  // Gradients of weights are added to, and what forward makes is kept: memory that was last used in
+  // another layer. Gradients of inputs lie where others just lay.
+  const bool is_fresh = p.direction != Direction::InputGrad;
+  float* out = is_fresh ? memory.output(written) : memory.recent_output(written);
   for (std::int64_t g = 0; g < p.shape.groups; ++g) {
     const std::int64_t first = p.m() * g / p.shape.groups;
     const std::int64_t rows = p.m() * (g + 1) / p.shape.groups - first;
