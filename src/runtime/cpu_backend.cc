@@ -2,8 +2,8 @@
 #include "runtime/cpu_backend.h"
 
 #include <algorithm>
-#include <cstdlib>
 
+#include "base/large_memory.h"
 #include "base/result.h"
 #include "kernels/amx.h"
 #include "kernels/bf16.h"
@@ -24,14 +24,13 @@ class Scratch {
   float* at_least(std::int64_t floats) {
     if (floats <= count_) return data_.get();
     count_ = (floats + 15) / 16 * 16;
-    data_.reset(static_cast<float*>(std::aligned_alloc(64, static_cast<std::size_t>(count_) * 4)));
-    ASSERT(data_ != nullptr);
+    data_.reset(static_cast<float*>(allocate_large(static_cast<std::size_t>(count_) * 4)));
     return data_.get();
   }
 
  private:
   struct Free {
-    void operator()(float* data) const { std::free(data); }
+    void operator()(float* data) const { free_large(data); }
   };
   std::unique_ptr<float[], Free> data_;
   std::int64_t count_ = 0;
