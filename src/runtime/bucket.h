@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/large_memory.h"
 #include "runtime/block_run.h"
 
 namespace narrows {
@@ -32,11 +33,11 @@ struct Bucket {
   std::int64_t first = 0;  // of this rank's share
   std::int64_t last = 0;
   int holders = 1;                                 // ranks with the same share
-  std::vector<float> value;                        // whole; under ZeRO 3 the share
-  std::vector<float> gradient;                     // whole; from ZeRO 2 the share
-  std::vector<float> first_moment, second_moment;  // the share
+  LargeVector<float> value;                        // whole; under ZeRO 3 the share
+  LargeVector<float> gradient;                     // whole; from ZeRO 2 the share
+  LargeVector<float> first_moment, second_moment;  // the share
   // The same in bf16, where the plan's software keeps moments so; then there are none in floats.
-  std::vector<std::uint16_t> first_moment_bf16, second_moment_bf16;
+  LargeVector<std::uint16_t> first_moment_bf16, second_moment_bf16;
   // ZeRO 3, ZeRO 2: whole arrays while they are needed, and by how many.
   Storage whole_value, whole_gradient;
   int value_uses = 0;

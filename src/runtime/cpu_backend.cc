@@ -2,8 +2,8 @@
 #include "runtime/cpu_backend.h"
 
 #include <algorithm>
-#include <cstdlib>
 
+#include "base/large_memory.h"
 #include "base/result.h"
 #include "kernels/amx.h"
 #include "kernels/bf16.h"
@@ -24,14 +24,13 @@ class Scratch {
   float* at_least(std::int64_t floats) {
     if (floats <= count_) return data_.get();
     count_ = (floats + 15) / 16 * 16;
-    data_.reset(static_cast<float*>(std::aligned_alloc(64, static_cast<std::size_t>(count_) * 4)));
-    ASSERT(data_ != nullptr);
+    data_.reset(static_cast<float*>(allocate_large(static_cast<std::size_t>(count_) * 4)));
     return data_.get();
   }
 
  private:
   struct Free {
-    void operator()(float* data) const { std::free(data); }
+    void operator()(float* data) const { free_large(data); }
   };
   std::unique_ptr<float[], Free> data_;
   std::int64_t count_ = 0;
@@ -183,9 +182,11 @@ class CpuBackend final : public Backend {
     return total;
   }
   void clear(float* x, std::int64_t count) override {
-    workers_.share(count, kElements, [&](int, std::int64_t first, std::int64_t last) {
-      std::fill(x + first, x + last, 0.0f);
-    });
+    by_elements(count, [&](std::int64_t i, std::int64_t end) { std::fill(x + i, x + end, 0.0f); });
+  }
+  void round_to_bf16(float* x, std::int64_t count) override {
+    by_elements(count,
+                [&](std::int64_t i, std::int64_t end) { kernels::round_to_bf16(x + i, end - i); });
   }
 
  private:

@@ -8,6 +8,7 @@
 
 #include "model/spec_json.h"
 #include "runtime/checkpoint_files.h"
+#include "runtime/rotary.h"
 
 namespace narrows {
 namespace {
@@ -41,7 +42,7 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix, Co
 }
 
 void add_moments(Bucket& bucket, Copies copies, CheckpointParts& parts) {
-  const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
+  const auto run = [&](LargeVector<float>& wide, LargeVector<std::uint16_t>& narrow) {
     return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
                           : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };
@@ -92,6 +93,10 @@ std::string fingerprint_of(const ModelSpec& model) {
   const std::string text = to_json(model).compact();
   return fmt::format("{} ({:016x})", model.name,
                      checksum(std::as_bytes(std::span<const char>(text))));
+}
+
+int oldest_checkpoint_of(const ModelSpec& model) {
+  return rotates_neighbours(model) ? kRotatedPairsSince : 1;
 }
 
 }  // namespace narrows
