@@ -289,8 +289,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
 
   const auto critical = static_cast<std::size_t>(p.critical_rank);
   const Tick busy = p.played.busy[critical];
-  const Tick exposed =
-      std::min(busy, exposed_on(cost, schedule, place[critical], p.critical_rank));
+  const Tick exposed = std::min(busy, exposed_on(cost, schedule, place[critical], p.critical_rank));
   p.breakdown = {{"compute", busy - exposed},   {"exposed_comm", exposed},
                  {"bubble", p.makespan - busy}, {"gradient_reduction", reduce},
                  {"optimizer", optimizer},      {"parameter_gather", gather},
