@@ -147,16 +147,37 @@ class Differentiator {
   // W (korthikanti2022 §4.2.2).
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
-    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
     if (policy_ == Recompute::Full || fusions_.keeps_gathered) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
+    if (gather != nullptr && is_quantise(*gather))
+      return regather_narrow(id, producer_of(graph_, gather->inputs.front()));
+    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
     const TensorId shard = gather->inputs.front();
     if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
     graph_.weight_grad.push_back(*gather);
     graph_.weight_grad.back().forward = index_of(*gather);
     graph_.weight_grad.back().direction = Direction::WeightGrad;
+    return true;
+  }
+  // The same where W reads the quantised copy: the rank keeps its shard of that one.
+  bool regather_narrow(TensorId id, const Op* gather) {
+    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
+    const Tensor own = graph_.tensors[static_cast<std::size_t>(gather->inputs.front())];
+    const Dtype narrow = graph_.tensors[static_cast<std::size_t>(id)].dtype;
+    const Op* source = producer_of(graph_, gather->inputs.front());
+    const bool remade = source != nullptr && drops(*source, gather->inputs.front());
+    if (remade) require(gather->inputs.front(), graph_.kept_for_weight);
+    const TensorId shard = static_cast<TensorId>(graph_.tensors.size());
+    graph_.tensors.push_back({own.name + " kept", own.rows, own.columns, narrow});
+    add_once(remade ? graph_.handed_to_weight : graph_.kept_for_weight, shard);
+    graph_.weight_grad.push_back(*gather);
+    Op& again = graph_.weight_grad.back();
+    again.forward = index_of(*gather);
+    again.direction = Direction::WeightGrad;
+    again.inputs = {shard};
+    again.outputs = {id};
     return true;
   }
   int index_of(const Op& forward) const {
@@ -282,6 +303,14 @@ class Differentiator {
                        [&](const Op& op) { return op.inside_experts && contains(op.inputs, id); });
   }
 
+  // The fused loss leaves the gradient of the logits in their place.
+  bool goes_into_fused_loss(TensorId id) const {
+    return fusions_.loss &&
+           std::any_of(graph_.forward.begin(), graph_.forward.end(), [&](const Op& op) {
+             return op.kind == OpKind::Loss && contains(op.inputs, id);
+           });
+  }
+
   // Of a frozen weight only the input gradient is made: its operand once, no tensor for W.
   void derive_frozen(const Op& op) {
     const Tensor& out = graph_.tensors[static_cast<std::size_t>(op.outputs.front())];
@@ -334,6 +363,7 @@ class Differentiator {
       const TensorId gradient = static_cast<TensorId>(graph_.tensors.size());
       graph_.tensors.push_back({"d " + out.name, out.rows, out.columns, out.dtype});
       graph_.handed_to_weight.push_back(gradient);
+      if (goes_into_fused_loss(op.outputs.front())) graph_.in_place.push_back(gradient);
     }
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});
