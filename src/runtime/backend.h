@@ -73,6 +73,7 @@ class Backend {
   virtual void run(const kernels::PackRows& op) = 0;
   virtual void run(const kernels::AdamW& op) = 0;
   virtual void clear(float* x, std::int64_t count) = 0;
+  virtual void round_to_bf16(float* x, std::int64_t count) = 0;
   virtual double sum_of_squares(const float* x, std::int64_t count) = 0;
 };
 

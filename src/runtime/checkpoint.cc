@@ -101,6 +101,12 @@ Status create_files(const std::string& aside, std::span<const TensorFile> files)
 
 Status check_agreement(const std::string& path, const TrainingState& found,
                        const TrainingState& expected) {
+  if (found.version < expected.version) {
+    return invalid(fmt::format(
+        "{}/state.json: narrows_checkpoint: expected version {}, since when the rotated rows of "
+        "latent attention lie in neighbouring pairs, found {}, with halves",
+        path, expected.version, found.version));
+  }
   if (found.model != expected.model) {
     return invalid(fmt::format("{}: expected a checkpoint of {}, found {}", path, expected.model,
                                found.model));

@@ -5,6 +5,9 @@
 //   optimizer.safetensors  the optimiser's state: names with a suffix
 //   state.json             step, data position, and a checksum of every block of the files
 //
+// The format has a version. 2: the rotated rows of latent attention lie in neighbouring pairs, as
+// in Hugging Face's files; in version 1, otherwise the same, they lay in halves.
+//
 // All ranks write at once, each its own rectangles (tensor_part.h); a checkpoint is read back on
 // any layout. It is written aside in FOLDER/.writing-step-…, synced, and renamed when it is
 // complete: a reader, and a job that was killed at any moment, sees whole checkpoints only. What
@@ -26,10 +29,14 @@
 
 namespace narrows {
 
+constexpr int kCheckpointVersion = 2;
+constexpr int kRotatedPairsSince = 2;
+
 struct TrainingState {
   std::int64_t step = 0;  // steps done: the number of the next
   std::string model;      // what must agree with the job that resumes
   std::string data;       // TokenSource::fingerprint
+  int version = 1;        // of what was found; of what is expected: the oldest that will do
   friend bool operator==(const TrainingState&, const TrainingState&) = default;
 };
 
@@ -56,7 +63,8 @@ Status save_checkpoint(const CheckpointOptions& options, const TrainingState& st
 
 // The newest checkpoint of the folder (or the checkpoint that `path` itself is) into the parts.
 // NotFound if there is none; InvalidInput names the file that was truncated, changed or does not
-// have a tensor. `expected` holds what must agree; its step is not looked at.
+// have a tensor, or what its state says that should be otherwise. `expected` holds what must agree;
+// its step is not looked at.
 Result<TrainingState> load_checkpoint(const std::string& path, const TrainingState& expected,
                                       const CheckpointParts& parts, Communicator& comm);
 

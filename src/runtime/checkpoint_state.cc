@@ -129,7 +129,7 @@ std::string text_of(const StateFile& file) {
                    .set("checksums", sums));
   }
   Json root = Json::object();
-  root.set("narrows_checkpoint", 1)
+  root.set("narrows_checkpoint", kCheckpointVersion)
       .set("step", file.state.step)
       .set("model", file.state.model)
       .set("data", file.state.data)
@@ -147,9 +147,10 @@ Result<StateFile> read_state(const std::string& checkpoint) {
   }
   TRY(check_own_sum(root, path));
   JsonObject object = TRY(JsonObject::of(root, path));
-  TRY(object.integer("narrows_checkpoint", 1, 1));
-  TRY(object.integer("block_bytes", kBlock, kBlock));
   StateFile file;
+  file.state.version =
+      static_cast<int>(TRY(object.integer("narrows_checkpoint", 1, kCheckpointVersion)));
+  TRY(object.integer("block_bytes", kBlock, kBlock));
   file.state.step = TRY(object.integer("step", 0, std::int64_t{1} << 60));
   file.state.model = TRY(object.string("model"));
   file.state.data = TRY(object.string("data"));

@@ -183,9 +183,11 @@ class CpuBackend final : public Backend {
     return total;
   }
   void clear(float* x, std::int64_t count) override {
-    workers_.share(count, kElements, [&](int, std::int64_t first, std::int64_t last) {
-      std::fill(x + first, x + last, 0.0f);
-    });
+    by_elements(count, [&](std::int64_t i, std::int64_t end) { std::fill(x + i, x + end, 0.0f); });
+  }
+  void round_to_bf16(float* x, std::int64_t count) override {
+    by_elements(count,
+                [&](std::int64_t i, std::int64_t end) { kernels::round_to_bf16(x + i, end - i); });
   }
 
  private:

@@ -23,6 +23,11 @@ Status scatter_into(const OpSite& site, Storage& from, TensorId id, Communicator
   return {};
 }
 
+// A sum of numbers of bf16 is not one itself.
+void round_sum(const OpSite& site, Storage& sum) {
+  if (site.rounds()) site.rank.backend.round_to_bf16(sum.data(), sum.count());
+}
+
 }  // namespace
 
 Status tensor_collective(const OpSite& site, int index) {
@@ -37,10 +42,13 @@ Status tensor_collective(const OpSite& site, int index) {
     }
     case CollectiveKind::ReduceScatter: {
       Storage& part = site.make_value(out, in.rows() / group.size());
-      return group.reduce_scatter(all_of(in), all_of(part));
+      TRY(group.reduce_scatter(all_of(in), all_of(part)));
+      round_sum(site, part);
+      return {};
     }
     default: {
       TRY(group.all_reduce(all_of(in)));
+      round_sum(site, in);
       site.value(out) = std::move(in);
       return {};
     }

@@ -58,6 +58,11 @@ Status check(const ModelSpec& model, const Numerics& n) {
 
 }  // namespace
 
+bool rotates_neighbours(const ModelSpec& model) {
+  const bool latent = model.attention.kind == AttentionKind::Mla;
+  return latent && model.numerics.value_or(Numerics{}).rope_interleaved;
+}
+
 Result<Rotary> rotary_of(const ModelSpec& model, std::int64_t positions) {
   const Numerics n = model.numerics.value_or(Numerics{});
   TRY(check(model, n));
@@ -80,7 +85,7 @@ Result<Rotary> rotary_of(const ModelSpec& model, std::int64_t positions) {
     if (latent && n.scaling.mscale_all_dim > 0) rotary.sharpness = all * all;
   }
   rotary.table = kernels::rotary_table(positions, steps, amplitude);
-  rotary.table.neighbours = latent && n.rope_interleaved;
+  rotary.table.neighbours = rotates_neighbours(model);
   return rotary;
 }
 

@@ -21,6 +21,9 @@ struct Rotary {
   double sharpness = 1;  // of the scores
 };
 
+// Whether latent attention rotates neighbouring rows as pairs; else, as all other models, halves.
+bool rotates_neighbours(const ModelSpec& model);
+
 // For positions below `positions`. Unsupported for another kind of scaling.
 Result<Rotary> rotary_of(const ModelSpec& model, std::int64_t positions);
 

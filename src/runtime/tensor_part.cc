@@ -82,7 +82,42 @@ std::int64_t row_length(const TensorInfo& tensor) {
 
 // Rows that lie together both in the file and in memory move at once.
 bool is_contiguous(const TensorInfo& tensor, const TensorPart& part) {
-  return part.columns == row_length(tensor) && part.stride == part.columns;
+  return !part.transposed && part.columns == row_length(tensor) && part.stride == part.columns;
+}
+
+// Row `r` of the rectangle in memory, and how many bytes its elements are apart.
+struct MemoryRow {
+  std::byte* first = nullptr;
+  std::int64_t step = 0;
+};
+MemoryRow row_of(const TensorPart& part, std::int64_t r) {
+  const std::int64_t width = bytes_of(part.type);
+  std::byte* const data = static_cast<std::byte*>(part.data);
+  return part.transposed ? MemoryRow{data + r * width, part.stride * width}
+                         : MemoryRow{data + r * part.stride * width, width};
+}
+void copy_elements(const MemoryRow& from, const MemoryRow& to, std::int64_t count,
+                   std::int64_t width) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::memcpy(to.first + i * to.step, from.first + i * from.step,
+                static_cast<std::size_t>(width));
+  }
+}
+
+// A rectangle of the tensor that weights.h names, as one of the tensor that files hold.
+void place_as_stored(const WeightPiece& piece, TensorPart& part) {
+  const WeightPiece::Stored& s = piece.stored;
+  const std::int64_t outputs = s.outputs > 0  ? s.outputs
+                               : piece.vector ? piece.columns
+                                              : piece.rows;
+  (piece.vector ? part.first_column : part.first_row) += s.first_output;
+  part.shape = piece.vector ? std::vector<std::int64_t>{outputs}
+                            : std::vector<std::int64_t>{outputs, piece.columns};
+  if (!s.transposed) return;
+  part.transposed = true;
+  std::swap(part.shape[0], part.shape[1]);
+  std::swap(part.first_row, part.first_column);
+  std::swap(part.rows, part.columns);
 }
 
 Status check_shape(const ByteFile& file, const TensorInfo& tensor, const TensorPart& part) {
@@ -97,9 +132,7 @@ std::vector<TensorPart> parts_of(const WeightPiece& piece, const WeightMemory& m
                                  std::string_view suffix) {
   std::vector<TensorPart> parts;
   TensorPart part;
-  part.name = piece.name + std::string(suffix);
-  part.shape = piece.vector ? std::vector<std::int64_t>{piece.columns}
-                            : std::vector<std::int64_t>{piece.rows, piece.columns};
+  part.name = (piece.stored.name.empty() ? piece.name : piece.stored.name) + std::string(suffix);
   part.type = memory.type;
   part.stride = piece.stride;
   const std::int64_t end = memory.first + memory.count;
@@ -123,6 +156,7 @@ std::vector<TensorPart> parts_of(const WeightPiece& piece, const WeightMemory& m
         static_cast<std::byte*>(memory.data) + (from - memory.first) * bytes_of(memory.type);
     parts.push_back(part);
   }
+  for (TensorPart& made : parts) place_as_stored(piece, made);
   return parts;
 }
 
@@ -133,11 +167,16 @@ Status write_part(const ByteFile& file, const TensorInfo& tensor, const TensorPa
   const bool together = is_contiguous(tensor, part);
   const std::int64_t runs = together ? 1 : part.rows;
   const std::int64_t run = together ? part.rows * part.columns : part.columns;
+  std::vector<std::byte> gathered(static_cast<std::size_t>(part.transposed ? run * width : 0));
   for (std::int64_t r = 0; r < runs; ++r) {
     const std::int64_t element = (part.first_row + r) * row_length(tensor) + part.first_column;
-    const std::byte* const from =
-        static_cast<const std::byte*>(part.data) + r * part.stride * width;
-    TRY(file.write(tensor.begin + element * width, {from, static_cast<std::size_t>(run * width)}));
+    MemoryRow from = row_of(part, r);
+    if (part.transposed) {
+      copy_elements(from, {gathered.data(), width}, run, width);
+      from.first = gathered.data();
+    }
+    TRY(file.write(tensor.begin + element * width,
+                   {from.first, static_cast<std::size_t>(run * width)}));
   }
   return {};
 }
@@ -149,13 +188,15 @@ Status read_part(const ByteFile& file, const TensorInfo& tensor, const TensorPar
                                    to_string(tensor.type), to_string(part.type)));
   }
   const std::int64_t width = bytes_of(tensor.type);
+  const std::int64_t width_here = bytes_of(part.type);
   std::vector<std::byte> raw(static_cast<std::size_t>(part.columns * width));
+  std::vector<std::byte> row(static_cast<std::size_t>(part.columns * width_here));
   for (std::int64_t r = 0; r < part.rows; ++r) {
     const std::int64_t element = (part.first_row + r) * row_length(tensor) + part.first_column;
-    std::byte* const to =
-        static_cast<std::byte*>(part.data) + r * part.stride * bytes_of(part.type);
+    const MemoryRow to = row_of(part, r);
     TRY(file.read(tensor.begin + element * width, raw));
-    convert(tensor.type, raw, part.type, to);
+    convert(tensor.type, raw, part.type, part.transposed ? row.data() : to.first);
+    if (part.transposed) copy_elements({row.data(), width_here}, to, part.columns, width_here);
   }
   return {};
 }

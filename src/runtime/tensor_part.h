@@ -26,6 +26,7 @@ struct TensorPart {
   void* data = nullptr;  // element (r, c) of the rectangle at r * stride + c
   std::int64_t stride = 1;
   TensorType type = TensorType::F32;  // in memory; saved as such
+  bool transposed = false;            // element (r, c) is at c * stride + r instead
 };
 
 // Memory that holds `count` elements from element `first` of a weight on (all of it, or what ZeRO
@@ -36,8 +37,8 @@ struct WeightMemory {
   std::int64_t first = 0;
   std::int64_t count = 0;
 };
-// The rectangles of `piece` that lie in the memory, at most three; `suffix` is appended to the name
-// ("" or ".exp_avg"). The piece's rows must not overlap in memory.
+// The rectangles of `piece`, as files hold it, that lie in the memory, at most three; `suffix` is
+// appended to the name ("" or ".exp_avg"). The piece's rows must not overlap in memory.
 std::vector<TensorPart> parts_of(const WeightPiece& piece, const WeightMemory& memory,
                                  std::string_view suffix = "");
 

@@ -8,6 +8,7 @@
 
 #include "model/spec_json.h"
 #include "runtime/checkpoint_files.h"
+#include "runtime/rotary.h"
 
 namespace narrows {
 namespace {
@@ -92,6 +93,10 @@ std::string fingerprint_of(const ModelSpec& model) {
   const std::string text = to_json(model).compact();
   return fmt::format("{} ({:016x})", model.name,
                      checksum(std::as_bytes(std::span<const char>(text))));
+}
+
+int oldest_checkpoint_of(const ModelSpec& model) {
+  return rotates_neighbours(model) ? kRotatedPairsSince : 1;
 }
 
 }  // namespace narrows

@@ -15,5 +15,8 @@ CheckpointParts parts_to_load(Trainer& trainer);
 
 // What a checkpoint of this plan must agree with: the model's name and a checksum of its shape.
 std::string fingerprint_of(const ModelSpec& model);
+// The oldest version of the format (checkpoint.h) whose tensors mean what this model takes them
+// for.
+int oldest_checkpoint_of(const ModelSpec& model);
 
 }  // namespace narrows

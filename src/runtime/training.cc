@@ -104,7 +104,8 @@ class Job {
     return merge(*trainer, timeline, world);
   }
   TrainingState state_at(std::int64_t step) const {
-    return {step, fingerprint_of(plan_.model), data_.fingerprint()};
+    return {step, fingerprint_of(plan_.model), data_.fingerprint(),
+            oldest_checkpoint_of(plan_.model)};
   }
   // The weights to begin with; the first step.
   Result<std::int64_t> begin(Trainer& trainer, Communicator& world) {

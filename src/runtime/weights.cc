@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "runtime/rotary.h"
+#include "runtime/stored_names.h"
 #include "runtime/weight_list.h"
 
 namespace narrows {
@@ -16,15 +18,10 @@ WeightGroup outside(const WeightList& list) {
   return list.shard().sequence_parallel ? WeightGroup::Stage : WeightGroup::Copies;
 }
 
-// Whether the rotated rows of latent attention are stored pair by pair.
-bool rotates_pairs(const ModelSpec& model) {
-  return model.numerics.value_or(Numerics{}).rope_interleaved;
-}
-
 void mla(WeightList& list) {
   const AttentionSpec& a = list.model().attention;
   const int h = list.model().hidden;
-  const bool in_pairs = rotates_pairs(list.model());
+  const bool in_pairs = rotates_neighbours(list.model());
   WeightPiece::Pairs queries;
   if (in_pairs) queries = {a.qk_dim(), a.qk_nope, a.qk_rope};
   // Every rank's heads give a part of the latents' gradients.
@@ -242,7 +239,9 @@ std::vector<Weight> weights_of(BlockKind kind, int layer, const ModelSpec& model
       mtp_entry(list);
       break;
   }
-  return list.take();
+  std::vector<Weight> weights = list.take();
+  name_as_stored(model, weights);
+  return weights;
 }
 
 }  // namespace narrows

@@ -39,6 +39,14 @@ struct WeightPiece {
   struct Pairs {
     std::int64_t period = 0, first = 0, count = 0;
   } pairs = {};
+  // Where files hold it, if that differs (stored_names.h): under another name, with its rows as
+  // columns, or as a run of the outputs of a larger tensor.
+  struct Stored {
+    std::string name;  // "" = as above
+    bool transposed = false;
+    std::int64_t first_output = 0;
+    std::int64_t outputs = 0;  // of the larger tensor; 0 = there is none
+  } stored = {};
 };
 // The row of the portable tensor that is row `row` of the piece's tensor.
 std::int64_t portable_row(const WeightPiece& piece, std::int64_t row);

@@ -52,6 +52,7 @@ class FakeBackend final : public Backend {
   void run(kernels::AttentionGrad op) override { attend(op.forward, 2.5); }
   void run(const kernels::AttentionMerge&) override {}
   void clear(float*, std::int64_t count) override { move(count); }
+  void round_to_bf16(float*, std::int64_t count) override { move(2 * count); }
   void run(const kernels::Router& op) override { move(op.rows * op.experts); }
   void run(const kernels::RouterGrad& op) override { move(op.forward.rows * op.forward.experts); }
   void run(const kernels::LogitPart& part, std::vector<kernels::PartialSoftmax>& out) override {

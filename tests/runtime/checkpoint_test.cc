@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "comm/on_threads.h"
+#include "runtime/checkpoint_files.h"
 #include "runtime/portable.h"
 #include "runtime/scratch_folder.h"
 
@@ -135,6 +136,27 @@ void spoil(const std::string& path, std::size_t at) {
   std::ofstream(path, std::ios::binary) << content;
 }
 
+// Makes a checkpoint's state say that another version of the format wrote it.
+void restate(const std::string& checkpoint, int version) {
+  Json state = Json::object();
+  const Json before = read_json(checkpoint + "/state.json").value();
+  for (const auto& [key, value] : before.members()) {
+    if (key != "checksum") state.set(key, value);
+  }
+  state.set("narrows_checkpoint", version);
+  const std::string body = state.compact();
+  const std::uint64_t sum = checksum(std::as_bytes(std::span<const char>(body)));
+  state.set("checksum", fmt::format("{:016x}", sum));
+  std::ofstream(checkpoint + "/state.json") << state.text() << "\n";
+}
+
+std::string load_state(const std::string& path, const TrainingState& expected) {
+  return first_error(on_threads({.ranks = 1}, [&](Communicator& comm) -> Status {
+    const Result<TrainingState> found = load_checkpoint(path, expected, {}, comm);
+    return found ? Status() : tl::unexpected<Error>(found.error());
+  }));
+}
+
 }  // namespace
 
 TEST_CASE("checkpoint: what one layout has saved, another loads") {
@@ -214,10 +236,7 @@ TEST_CASE("checkpoint: one of another model or other data is refused") {
   const ScratchFolder folder;
   REQUIRE(save(in_folder(folder.path()), 3, 1, Cut::Rows) == "");
   const auto said = [&](const TrainingState& expected) {
-    return first_error(on_threads({.ranks = 1}, [&](Communicator& comm) -> Status {
-      const Result<TrainingState> found = load_checkpoint(folder.path(), expected, {}, comm);
-      return found ? Status() : tl::unexpected<Error>(found.error());
-    }));
+    return load_state(folder.path(), expected);
   };
   const std::string at = folder.file("step-0000000003");
   CHECK(said({0, "huge", "portable:0"}) == at + ": expected a checkpoint of huge, found tiny");
@@ -228,6 +247,23 @@ TEST_CASE("checkpoint: one of another model or other data is refused") {
   std::filesystem::create_directory(folder.file("empty"));
   CHECK(load(folder.file("empty"), 3, 1, Cut::Rows) ==
         folder.file("empty") + ": holds no checkpoint");
+}
+
+TEST_CASE("checkpoint: one whose rotated rows lie in the order of before is refused") {
+  const ScratchFolder folder;
+  REQUIRE(save(in_folder(folder.path()), 3, 1, Cut::Rows) == "");
+  const std::string at = folder.file("step-0000000003");
+  TrainingState rotated = state_at(0);
+  rotated.version = kRotatedPairsSince;
+  CHECK(load_state(at, rotated) == "");
+  restate(at, 1);
+  CHECK(load_state(at, state_at(0)) == "");
+  CHECK(load_state(at, rotated) == at +
+                                       "/state.json: narrows_checkpoint: expected version 2, since "
+                                       "when the rotated rows of latent attention lie in "
+                                       "neighbouring pairs, found 1, with halves");
+  restate(at, kCheckpointVersion + 1);
+  CHECK_THAT(load_state(at, state_at(0)), Catch::Contains("narrows_checkpoint: expected "));
 }
 
 TEST_CASE("checkpoint: a full disk is one sentence, and the older checkpoint stays") {

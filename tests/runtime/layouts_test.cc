@@ -211,7 +211,9 @@ TEST_CASE("layouts: fewer KV heads than tensor-parallel ranks") {
   }
 }
 
-TEST_CASE("layouts: under bf16 what is computed again is what it was, in models of every family") {
+namespace {
+
+std::vector<ModelSpec> models_of_every_family() {
   std::vector<ModelSpec> models(4, testing::small_gqa());
   models[0].activation = Activation::Gelu;
   models[0].norm = NormKind::Layer;
@@ -223,24 +225,59 @@ TEST_CASE("layouts: under bf16 what is computed again is what it was, in models 
   models[3] = testing::small_mla();
   models[3].mtp_layers = 1;
   models[3].moe->selection_bias = true;
+  return models;
+}
+
+// Under bf16 the losses with every activation kept are those with every one made again, and near
+// those of f32.
+void check_made_again(const ModelSpec& model, Strategy s, const CommChoice& comm = {}) {
+  const auto losses_of = [&](Recipe recipe, Recompute recompute) {
+    s.precision = recipe;
+    s.recompute = recompute;
+    s.micro_batches = kBatch / s.dp;
+    Plan plan = testing::small_plan(model, s, kSequence, kBatch);
+    plan.comm = comm;
+    const testing::Trained trained = testing::train(plan, {.steps = 3});
+    REQUIRE(trained.error == "");
+    return trained.loss;
+  };
+  const std::vector<double> kept = losses_of(Recipe::Bf16, Recompute::None);
+  CHECK(losses_of(Recipe::Bf16, Recompute::Full) == kept);
+  CHECK(losses_of(Recipe::F32, Recompute::None).back() == Approx(kept.back()).epsilon(2e-3));
+}
+
+}  // namespace
+
+TEST_CASE("layouts: under bf16 what is computed again is what it was, in models of every family") {
+  const std::vector<ModelSpec> models = models_of_every_family();
   for (const ModelSpec& model : models) {
     for (const char* exchange : {"", "ring", "all-to-all"}) {
       INFO(&model - models.data() << " " << exchange);
       Strategy s = f32();
       s.cp = *exchange == 0 ? 1 : 2;
-      const auto losses_of = [&](Recipe recipe, Recompute recompute) {
-        s.precision = recipe;
-        s.recompute = recompute;
-        Plan plan = testing::small_plan(model, s, kSequence, kBatch);
-        plan.comm.cp = exchange;
-        const testing::Trained trained = testing::train(plan, {.steps = 3});
-        REQUIRE(trained.error == "");
-        return trained.loss;
-      };
-      const std::vector<double> kept = losses_of(Recipe::Bf16, Recompute::None);
-      CHECK(losses_of(Recipe::Bf16, Recompute::Full) == kept);
-      CHECK(losses_of(Recipe::F32, Recompute::None).back() == Approx(kept.back()).epsilon(2e-3));
+      check_made_again(model, s, {.cp = exchange});
     }
+  }
+}
+
+TEST_CASE("layouts: under bf16 sums over ranks are numbers of bf16 before they wait") {
+  const std::vector<ModelSpec> models = models_of_every_family();
+  for (const ModelSpec& model : models) {
+    for (const bool sequence_parallel : {false, true}) {
+      INFO(&model - models.data() << ", sequence parallel " << sequence_parallel);
+      Strategy s = f32();
+      s.tp = 2;
+      s.sequence_parallel = sequence_parallel;
+      check_made_again(model, s);
+    }
+    if (!model.moe) continue;
+    Strategy s = f32();
+    s.dp = s.ep = 2;
+    check_made_again(model, s);
+    check_made_again(model, s, {.ep = "all-gather"});
+    s.ep = 1;
+    s.etp = 2;
+    check_made_again(model, s);
   }
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "comm/on_threads.h"
 #include "runtime/scratch_folder.h"
@@ -147,6 +148,77 @@ TEST_CASE("resume: KV heads that several ranks hold are saved once") {
   const std::vector<double> whole = losses(four, {.first = 0, .last = 3});
   losses(four, {.first = 0, .last = 2, .save = folder.path()});
   CHECK(losses(four, {.first = 2, .last = 3, .load = folder.path()}).back() == whole[2]);
+}
+
+TEST_CASE("resume: only models that rotate neighbours ask for a checkpoint that has them so") {
+  ModelSpec halves = testing::small_mla();
+  halves.numerics = Numerics{.rope_interleaved = false};
+  CHECK(oldest_checkpoint_of(testing::small_mla()) == kRotatedPairsSince);
+  CHECK(oldest_checkpoint_of(halves) == 1);
+  CHECK(oldest_checkpoint_of(testing::small_gqa()) == 1);
+}
+
+namespace {
+
+// The model on one rank and on two; what the first saved, the second goes on with. The names and
+// extents in the file.
+std::map<std::string, std::vector<std::int64_t>> stored(const ModelSpec& model,
+                                                        const std::string& folder) {
+  const std::vector<double> whole = losses(plan_of({}, model), {.first = 0, .last = 3});
+  losses(plan_of({.tp = 2}, model), {.first = 0, .last = 2, .save = folder});
+  const Strategy other{.dp = 2, .dp_shard = 2, .zero = 3};
+  const std::vector<double> after =
+      losses(plan_of(other, model), {.first = 2, .last = 3, .load = folder});
+  CHECK(after.front() == Approx(whole[2]).epsilon(1e-5));
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  const SafetensorsHeader header =
+      read_header(folder + "/step-0000000002/model.safetensors").value();
+  for (const TensorInfo& tensor : header.tensors) shapes[tensor.name] = tensor.shape;
+  return shapes;
+}
+
+}  // namespace
+
+TEST_CASE("resume: GPT-2's files have its names, with matrices transposed and QKV in one") {
+  ModelSpec model = testing::small_gqa();
+  model.attention.kv_heads = model.attention.heads;
+  model.attention.qkv_bias = true;
+  model.activation = Activation::Gelu;
+  model.norm = NormKind::Layer;
+  model.linear_bias = true;
+  model.learned_positions = kSequence;
+  model.tied_embeddings = true;
+  const test::ScratchFolder folder;
+  const auto shapes = stored(model, folder.path());
+  const std::int64_t h = model.hidden, f = model.ffn;
+  using Shape = std::vector<std::int64_t>;
+  CHECK(shapes.at("wte.weight") == Shape{model.vocab, h});
+  CHECK(shapes.at("wpe.weight") == Shape{kSequence, h});
+  CHECK(shapes.at("ln_f.bias") == Shape{h});
+  CHECK(shapes.at("h.0.ln_1.weight") == Shape{h});
+  CHECK(shapes.at("h.1.attn.c_attn.weight") == Shape{h, 3 * h});
+  CHECK(shapes.at("h.1.attn.c_attn.bias") == Shape{3 * h});
+  CHECK(shapes.at("h.1.attn.c_proj.weight") == Shape{h, h});
+  CHECK(shapes.at("h.1.mlp.c_fc.weight") == Shape{h, f});
+  CHECK(shapes.at("h.1.mlp.c_proj.weight") == Shape{f, h});
+  CHECK(std::ssize(shapes) == 4 + 12 * model.layers);
+}
+
+TEST_CASE("resume: Mixtral's files have its names") {
+  ModelSpec model = testing::small_gqa();
+  model.moe = testing::small_mla().moe;
+  model.moe->shared_ffn = 0;
+  model.moe->dense_layers = 0;
+  const test::ScratchFolder folder;
+  const auto shapes = stored(model, folder.path());
+  const std::int64_t h = model.hidden, f = model.moe->expert_ffn;
+  using Shape = std::vector<std::int64_t>;
+  const std::string moe = "model.layers.1.block_sparse_moe.";
+  CHECK(shapes.at(moe + "gate.weight") == Shape{model.moe->experts, h});
+  CHECK(shapes.at(moe + "experts.2.w1.weight") == Shape{f, h});
+  CHECK(shapes.at(moe + "experts.2.w2.weight") == Shape{h, f});
+  CHECK(shapes.at(moe + "experts.2.w3.weight") == Shape{f, h});
+  CHECK(shapes.count("model.layers.1.mlp.gate.weight") == 0);
 }
 
 TEST_CASE("resume: a tied table is saved once and read by both ends") {

@@ -155,3 +155,27 @@ TEST_CASE("tensor part: a range of memory is at most three rectangles, which cov
     }
   }
 }
+
+TEST_CASE("tensor part: a transposed piece among the outputs of a larger tensor") {
+  WeightPiece piece{.name = "k", .rows = 2, .columns = 3, .piece_rows = 2, .piece_columns = 3};
+  piece.stride = 3;
+  piece.stored = {.name = "qkv", .transposed = true, .first_output = 2, .outputs = 6};
+  std::vector<float> memory = {0, 1, 2, 10, 11, 12};
+  const std::vector<TensorPart> parts =
+      parts_of(piece, {memory.data(), TensorType::F32, 0, 6}, ".exp_avg");
+  REQUIRE(parts.size() == 1);
+  const TensorInfo tensor{"qkv.exp_avg", TensorType::F32, {3, 6}, 0};
+  CHECK(parts[0].name == tensor.name);
+  const ScratchFolder folder;
+  const std::string path = folder.write("x", std::string(72, '\0'));
+  REQUIRE(write_part(ByteFile::open_to_write(path).value(), tensor, parts[0]));
+  std::vector<float> whole(18);
+  TensorPart all{tensor.name, {3, 6}, 0, 0, 3, 6, whole.data(), 6};
+  REQUIRE(read_part(ByteFile::open(path).value(), tensor, all));
+  CHECK(whole == std::vector<float>{0, 0, 0, 10, 0, 0, 0, 0, 1, 11, 0, 0, 0, 0, 2, 12, 0, 0});
+  const std::vector<float> before = std::exchange(memory, std::vector<float>(6));
+  TensorPart back = parts[0];
+  back.data = memory.data();
+  REQUIRE(read_part(ByteFile::open(path).value(), tensor, back));
+  CHECK(memory == before);
+}
