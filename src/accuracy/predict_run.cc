@@ -15,6 +15,20 @@ constexpr double kUnknownSoftware = 1.5;
 
 }  // namespace
 
+Bytes counted(const RankMemory& memory, MemoryCount count) {
+  const Bytes allocated =
+      memory.parameters + memory.gradients + memory.optimizer + memory.kept + memory.transient;
+  switch (count) {
+    case MemoryCount::Allocated:
+      return allocated;
+    case MemoryCount::Reserved:
+      return allocated + memory.allocator;
+    case MemoryCount::Process:
+      break;
+  }
+  return total(memory);
+}
+
 RunPredictor::RunPredictor(const ProfileLibrary& library, const KernelTables& tables,
                            std::vector<EmbeddedFile> overrides)
     : tables_(tables), jobs_(library, std::move(overrides)) {}
@@ -41,12 +55,37 @@ const GroupCounts& RunPredictor::groups_of(const ModelSpec& model) {
 Candidate RunPredictor::simulate(const RunJob& run) {
   const Job job{run.model, run.cluster, run.software, run.training, {}};
   LeafEvaluator leaf(job, kernels_of(run), groups_of(run.model));
-  return leaf.simulate(run.strategy);
+  return run.stages.empty() ? leaf.simulate(run.strategy)
+                            : leaf.simulate_with(run.strategy, run.stages);
 }
 
-Result<RunPrediction> RunPredictor::predict(const Run& run) {
-  return predict(TRY(jobs_.job_of(run)));
+Bytes RunPredictor::needed(const RunJob& job) {
+  Bytes most;
+  for (const RankMemory& rank : simulate(job).prediction.memory) most = max(most, total(rank));
+  return most;
 }
+
+Result<RunJob> RunPredictor::job_of(const Run& run) {
+  RunJob job = TRY(jobs_.job_of(run));
+  const Bytes available = job.cluster.chip.memory_reported.value;
+  if (job.recompute_stated || needed(job) <= available) return job;
+  constexpr Recompute kByWork[] = {Recompute::None, Recompute::Selective, Recompute::V3,
+                                   Recompute::Full};
+  const std::vector<Recompute>& known = job.software.recomputes;
+  const Recompute assumed = job.strategy.recompute;
+  for (const Recompute policy : kByWork) {
+    if (policy == assumed || std::find(known.begin(), known.end(), policy) == known.end()) continue;
+    RunJob other = job;
+    other.strategy.recompute = policy;
+    if (needed(other) > available) continue;
+    std::replace(other.assumed.begin(), other.assumed.end(), "recompute=" + to_string(assumed),
+                 "recompute=" + to_string(policy) + " (it would not fit with less)");
+    return other;
+  }
+  return job;
+}
+
+Result<RunPrediction> RunPredictor::predict(const Run& run) { return predict(TRY(job_of(run))); }
 
 RunPrediction RunPredictor::predict(const RunJob& made) {
   const Candidate candidate = simulate(made);
@@ -57,7 +96,10 @@ RunPrediction RunPredictor::predict(const RunJob& made) {
   const double wider = made.software_known ? 1 : kUnknownSoftware;
   prediction.step_low = forecast.step_low / wider;
   prediction.step_high = wider * forecast.step_high;
-  prediction.memory = forecast.memory_peak;
+  for (const RankMemory& rank : forecast.memory) {
+    if (total(rank) > total(prediction.memory)) prediction.memory = rank;
+  }
+  prediction.capacity = forecast.memory_capacity;
   prediction.strategy = made.strategy;
   prediction.software = made.software.name;
   prediction.moe = made.model.moe.has_value();

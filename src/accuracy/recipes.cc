@@ -36,6 +36,9 @@ Result<std::optional<int>> maybe(JsonObject& object, std::string_view key) {
 }
 
 Status read_layout(JsonObject& object, RecipeRule& rule) {
+  rule.tp = TRY(maybe(object, "tp"));
+  rule.pp = TRY(maybe(object, "pp"));
+  rule.cp = TRY(maybe(object, "cp"));
   rule.micro_batch = TRY(maybe(object, "micro_batch"));
   rule.vpp = TRY(maybe(object, "vpp"));
   rule.etp = TRY(maybe(object, "etp"));
@@ -137,6 +140,9 @@ Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules) 
   Run made = run;
   for (const RecipeRule& rule : rules) {
     if (!holds(rule, made)) continue;
+    if (rule.tp) made.layout.tp = rule.tp;
+    if (rule.pp) made.layout.pp = rule.pp;
+    if (rule.cp) made.layout.cp = rule.cp;
     if (rule.micro_batch) made.layout.micro_batch = rule.micro_batch;
     if (rule.etp) made.layout.etp = rule.etp;
     if (rule.shard) made.layout.shard = rule.shard;

@@ -122,6 +122,9 @@ Status read_norm(JsonObject& parent, Run& run) {
   if (object.has("memory")) {
     JsonObject memory = TRY(object.object("memory"));
     if (memory.has("bytes")) run.memory = TRY(memory.number("bytes", 0, 1e18)) * byte;
+    const std::string kind = TRY(memory.string_or("kind", ""));
+    if (kind == "allocated") run.memory_count = MemoryCount::Allocated;
+    if (kind == "process") run.memory_count = MemoryCount::Process;
   }
   if (object.has("optional")) {
     JsonObject optional = TRY(object.object("optional"));

@@ -45,6 +45,11 @@ struct RunHardware {
   friend bool operator==(const RunHardware&, const RunHardware&) = default;
 };
 
+// What a source's figure of memory counts: what the framework's allocator had handed out at its
+// peak, what it had taken from the driver (fragmentation included), or all that the process holds
+// (context and communication buffers too).
+enum class MemoryCount { Allocated, Reserved, Process };
+
 struct Run {
   std::string id;
   std::string group;               // the publication
@@ -61,7 +66,9 @@ struct Run {
   std::string source;            // where it is printed
   std::optional<Seconds> step;   // measured
   std::optional<Bytes> memory;   // measured, of the rank that the source names
-  std::string excluded;          // why it must not be scored; "" = it may
+  // What that counts. A figure that a source only prints is a framework's own, of its allocator.
+  MemoryCount memory_count = MemoryCount::Reserved;
+  std::string excluded;  // why it must not be scored; "" = it may
 
   friend bool operator==(const Run&, const Run&) = default;
 };

@@ -154,6 +154,19 @@ SoftwareFamily software_family(const Run& run) {
   return {fsdp ? "fsdp" : "megatron-core", false};
 }
 
+StageRuns even_stages(const ModelSpec& model, int stages) {
+  const int items = static_cast<int>(items_of(model).size());
+  const bool ends_on_top = model.layers % stages == 0;
+  const int layers = ends_on_top ? model.layers : model.layers + 2;
+  if (layers % stages != 0) return {};
+  const int each = layers / stages;
+  std::vector<int> last_items;
+  for (int stage = 1; stage < stages; ++stage)
+    last_items.push_back(stage * each - (ends_on_top ? 0 : 1));
+  last_items.push_back(items - 1);
+  return runs_from_cuts(last_items);
+}
+
 RunJobs::RunJobs(const ProfileLibrary& library, std::vector<EmbeddedFile> overrides)
     : library_(library), overrides_(std::move(overrides)) {
   for (const std::string& name : builtin_model_names(overrides_)) {
@@ -262,6 +275,9 @@ Result<RunJob> RunJobs::job_of(const Run& printed) {
   job.software = TRY(with_recipes(job.software, run, recipes_));
   job.strategy = TRY(strategy_of(run, job.software, job.assumed));
   widen(job.software, job.model, job.strategy);
+  job.recompute_stated = recompute_of(run.layout.recompute).has_value();
+  if (job.software.even_stages && !is_mirrored(job.strategy.schedule))
+    job.stages = even_stages(job.model, stages_of(job.strategy));
   const Status valid = validate(job.strategy, job.model, job.cluster, job.training, job.software);
   if (!valid) return unsupported(valid.error().message);
   return job;

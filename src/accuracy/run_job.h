@@ -24,6 +24,7 @@
 #include "model/builtin.h"
 #include "plan/strategy.h"
 #include "plan/training.h"
+#include "sim/step.h"
 #include "software/profile.h"
 
 namespace narrows {
@@ -36,6 +37,8 @@ struct RunJob {
   Strategy strategy;
   std::vector<std::string> assumed;  // "recompute=none"
   bool software_known = true;        // false: a family by layout
+  bool recompute_stated = false;     // by the record or a published recipe
+  StageRuns stages;  // the stack's own split of the layers; empty: as even as can be
 };
 
 // The name of the software profile that a run's stack is closest to; `known` is false where the
@@ -45,6 +48,11 @@ struct SoftwareFamily {
   bool known = true;
 };
 SoftwareFamily software_family(const Run& run);
+
+// The same number of layers in each of `stages`, the embedding before the first and MTP blocks and
+// the head behind the last; where only layers, embedding and head together divide, both ends count
+// as a layer. Empty where neither does.
+StageRuns even_stages(const ModelSpec& model, int stages);
 
 // Makes jobs; remembers the profiles it has read. Borrows the library. Not thread-safe.
 class RunJobs {

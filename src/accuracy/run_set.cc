@@ -38,12 +38,12 @@ RunSet::RunSet(const std::vector<Run>& runs, const RunInputs& inputs) {
     predictors_.push_back(
         std::make_unique<RunPredictor>(inputs.library, inputs.tables, inputs.overrides));
   }
-  RunJobs& jobs = predictors_.front()->jobs();
+  RunPredictor& predictor = *predictors_.front();
   for (const Run& run : runs) {
     if (!is_scored(run)) continue;
     RunRow row;
     row.run = &run;
-    Result<RunJob> job = jobs.job_of(run);
+    Result<RunJob> job = predictor.job_of(run);
     if (job) {
       if (inputs.software) job->software = *inputs.software;
       loosen(job->software, inputs.loosened);

@@ -30,6 +30,9 @@ Json to_json(const ValidatedRun& run) {
   json.set("error", run.error);
   json.set("predicted_memory_bytes", in(run.predicted_memory));
   json.set("measured_memory_bytes", in(run.measured_memory));
+  json.set("predicted_memory", run.memory ? to_json(*run.memory) : Json());
+  json.set("memory_capacity_bytes", in(run.capacity));
+  json.set("fits", run.memory ? Json(fits(run)) : Json());
   json.set("assumed", assumed);
   json.set("calibration", run.calibration);
   json.set("unsupported", run.unsupported.empty() ? Json() : Json(run.unsupported));
@@ -84,6 +87,8 @@ std::string model_family(const std::string& name) {
   return family.empty() ? "unnamed" : family;
 }
 
+bool fits(const ValidatedRun& run) { return !run.memory || total(*run.memory) <= *run.capacity; }
+
 ValidatedRun validated(const Run& run, const Result<RunPrediction>& prediction) {
   ValidatedRun out;
   out.id = run.id;
@@ -99,7 +104,10 @@ ValidatedRun validated(const Run& run, const Result<RunPrediction>& prediction) 
   out.low = prediction->step_low;
   out.high = prediction->step_high;
   out.error = prediction->step / *run.step - 1;
-  out.predicted_memory = prediction->memory;
+  out.memory = prediction->memory;
+  out.capacity = prediction->capacity;
+  const MemoryCount counts = run.memory ? run.memory_count : MemoryCount::Process;
+  out.predicted_memory = counted(prediction->memory, counts);
   out.assumed = prediction->assumed;
   return out;
 }
@@ -190,6 +198,10 @@ ValidationReport report_of(std::vector<ValidatedRun> runs) {
   report.median_of_groups = median(medians);
   report.coverage_of_groups = mean(coverages);
   report.memory = memory_of(runs);
+  for (const ValidatedRun& run : runs) {
+    report.predicted += run.predicted ? 1 : 0;
+    report.not_fitting += fits(run) ? 0 : 1;
+  }
   report.runs = std::move(runs);
   return report;
 }
@@ -228,6 +240,17 @@ Json to_json(const ValidationReport& report) {
   ordering.set("pairs", report.ordering.pairs);
   ordering.set("right", report.ordering.right);
   summary.set("ordering", std::move(ordering));
+  Json memory = Json::object();
+  for (const auto& [group, s] : report.memory) {
+    Json figures = Json::object();
+    figures.set("n", s.n);
+    figures.set("median_abs_error", s.median_absolute);
+    figures.set("mean_signed_error", s.mean_signed);
+    memory.set(group, std::move(figures));
+  }
+  summary.set("memory", std::move(memory));
+  summary.set("predicted", report.predicted);
+  summary.set("predicted_not_to_fit", report.not_fitting);
   summary.set("by_group", to_json(report.by_group));
   for (const auto& [facet, summaries] : report.by_facet)
     summary.set("by_" + facet, to_json(summaries));

@@ -22,8 +22,11 @@ struct ValidatedRun {
   std::optional<Seconds> low;  // the 90 % interval of the prediction
   std::optional<Seconds> high;
   std::optional<double> error;  // predicted / measured - 1
+  // Of the fullest rank: what the measured figure counts of it, or all of it where there is none.
   std::optional<Bytes> predicted_memory;
   std::optional<Bytes> measured_memory;
+  std::optional<RankMemory> memory;  // its parts
+  std::optional<Bytes> capacity;     // of the GPU
   // What summaries are by, beside the group: "chip", "kind" (dense or moe), "model" (its family),
   // "recipe", "software" (the profile).
   std::map<std::string, std::string> facets;
@@ -43,6 +46,9 @@ struct ErrorSummary {
   std::optional<double> coverage;  // the share of measured times inside the 90 % interval
 };
 
+// Whether all that the run needs is within its GPU's memory; an unsupported run is taken to fit.
+bool fits(const ValidatedRun& run);
+
 // Peak memory of the runs that print it.
 struct MemorySummary {
   int n = 0;
@@ -57,6 +63,9 @@ struct ValidationReport {
   std::map<std::string, ErrorSummary> by_group;
   std::map<std::string, std::map<std::string, ErrorSummary>> by_facet;  // facet -> value
   std::map<std::string, MemorySummary> memory;  // by group, "all" among them; empty: none prints it
+  int predicted =
+      0;  // supported runs, calibration runs among them; all of them fitted, since they ran
+  int not_fitting = 0;  // of these: predicted not to fit
   // Of the groups' own figures; a group without a supported run has an error of 100 %.
   std::optional<double> median_of_groups;
   std::optional<double> coverage_of_groups;  // the mean

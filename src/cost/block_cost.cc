@@ -68,7 +68,8 @@ Fusions fusions_of(const SoftwareProfile& s) {
           s.keeps_gathered,
           s.gradient_dtype,
           s.stepwise_context,
-          s.wide_storage};
+          s.wide_storage,
+          s.kept_score_bytes};
 }
 
 GroupCounts routed_groups(const ModelSpec& model) {

@@ -29,6 +29,7 @@ void add(Halves& half, ItemCost& item, const BlockCost& block) {
   item.kept.until_input_grad += block.kept.until_input_grad;
   item.kept.until_weight_grad += block.kept.until_weight_grad;
   item.kept.input_to_weight_grad += block.kept.input_to_weight_grad;
+  item.kept.in_place += block.kept.in_place;
   item.transient.forward = max(item.transient.forward, block.transient.forward);
   item.transient.input_grad = max(item.transient.input_grad, block.transient.input_grad);
   item.transient.weight_grad = max(item.transient.weight_grad, block.transient.weight_grad);
@@ -157,7 +158,8 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   ends.recompute = recompute_of_ends(layout.recompute, blocks_.software());
   const bool whole = layout.recompute == Recompute::Full && !blocks_.software().recomputes_ffn_only;
   BlockLayout attends = layout;
-  if (layout.recompute == Recompute::Full && !whole) attends.recompute = Recompute::None;
+  if (layout.recompute == Recompute::Full && !whole)
+    attends.recompute = blocks_.software().fused_attention ? Recompute::V3 : Recompute::Selective;
   const auto block = [&](BlockKind kind) -> const BlockCost& {
     const bool end = kind == BlockKind::Head || kind == BlockKind::Embedding;
     const BlockLayout& own = kind == BlockKind::Attention ? attends : layout;

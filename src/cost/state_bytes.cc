@@ -87,11 +87,16 @@ Bytes weight_element(Dtype dtype) {
   return dtype == Dtype::Fp8Block ? (1 + 4.0 / (128 * 128)) * byte : size_of(dtype);
 }
 
-// Master weights and both moments; a float recipe's weights are their own master.
+// Master weights and both moments. Weights that are stored in the master's format are their own
+// master; of 16-bit weights a stack may keep only the other half of it.
 Bytes optimizer_element(Recipe recipe, const SoftwareProfile& software) {
   const Bytes moments = 2 * size_of(software.moment_dtype);
-  return stored_dtype(software, recipe) == Dtype::F32 ? moments
-                                                      : moments + size_of(software.master_dtype);
+  const Dtype stored = stored_dtype(software, recipe);
+  if (stored == Dtype::F32) return moments;
+  if (is_quantised(recipe)) return moments + size_of(software.master_dtype);
+  if (stored == software.master_dtype) return moments;
+  const Bytes master = size_of(software.master_dtype);
+  return moments + (software.master_remainders ? master - size_of(stored) : master);
 }
 
 }  // namespace

@@ -194,6 +194,13 @@ double StepCost::expert_skew() const {
   return strategy_.ep > 1 ? pricer_.blocks().software().expert_skew : 0;
 }
 
+// Items of layers stand behind the embedding.
+bool StepCost::offloaded(int index) const {
+  const ItemKind kind = shared_.classes[static_cast<std::size_t>(index)].kind;
+  const bool layer = kind == ItemKind::DenseLayer || kind == ItemKind::MoeLayer;
+  return layer && index <= pricer_.blocks().software().offloaded_layers;
+}
+
 ShardBuffers StepCost::shard_buffers(Run run) const {
   ShardBuffers largest;
   if (strategy_.zero < 2) return largest;

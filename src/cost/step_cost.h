@@ -60,6 +60,8 @@ class StepCost {
   const ItemCost& item(int index) const { return *shared_.costs[static_cast<std::size_t>(index)]; }
   const BlockLayout& layout() const { return shared_.layout; }
   const CommChoice& comm() const { return shared_.comm; }
+  // Whether the item's activations wait outside the GPU for their backward.
+  bool offloaded(int index) const;
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 

@@ -53,7 +53,8 @@ struct Fusions {
   // they travel, attention runs rank by rank of the group, and what the steps make (outputs, and
   // gradients, which pass round a ring) is merged in float32 by operations.
   bool stepwise_context = false;
-  bool wide = false;  // activations are f32 whatever the recipe
+  bool wide = false;       // activations are f32 whatever the recipe
+  double score_bytes = 5;  // kept of a score where attention is not fused
   friend auto operator<=>(const Fusions&, const Fusions&) = default;
 };
 

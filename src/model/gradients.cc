@@ -121,6 +121,14 @@ class Differentiator {
                        [&](const Op& op) { return op.inside_experts && contains(op.inputs, id); });
   }
 
+  // The fused loss leaves the gradient of the logits in their place.
+  bool goes_into_fused_loss(TensorId id) const {
+    return fusions_.loss &&
+           std::any_of(graph_.forward.begin(), graph_.forward.end(), [&](const Op& op) {
+             return op.kind == OpKind::Loss && contains(op.inputs, id);
+           });
+  }
+
   // Of a frozen weight only the input gradient is made: its operand once, no tensor for W.
   void derive_frozen(const Op& op) {
     const Tensor& out = graph_.tensors[static_cast<std::size_t>(op.outputs.front())];
@@ -173,6 +181,7 @@ class Differentiator {
       const TensorId gradient = static_cast<TensorId>(graph_.tensors.size());
       graph_.tensors.push_back({"d " + out.name, out.rows, out.columns, out.dtype});
       graph_.handed_to_weight.push_back(gradient);
+      if (goes_into_fused_loss(op.outputs.front())) graph_.in_place.push_back(gradient);
     }
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});

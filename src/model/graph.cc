@@ -36,7 +36,7 @@ Bytes largest_step(const Graph& graph, const std::vector<Op>& ops) {
 
 KeptBytes kept_bytes(const Graph& graph) {
   return {sum(graph, graph.kept_for_input), sum(graph, graph.kept_for_weight),
-          sum(graph, graph.handed_to_weight)};
+          sum(graph, graph.handed_to_weight), sum(graph, graph.in_place)};
 }
 
 TransientBytes transient_bytes(const Graph& graph) {

@@ -62,6 +62,7 @@ struct Graph {
   std::vector<TensorId> kept_for_input;    // from F until I ends
   std::vector<TensorId> kept_for_weight;   // from F until W ends
   std::vector<TensorId> handed_to_weight;  // from I until W ends: gradients, and what I made again
+  std::vector<TensorId> in_place;  // of these: gradients that I writes over what was kept for it
 
   TensorId input = kNoTensor;   // the residual stream that enters
   bool second_half = false;     // … from another block of the same layer
@@ -73,6 +74,7 @@ struct KeptBytes {
   Bytes until_input_grad;
   Bytes until_weight_grad;
   Bytes input_to_weight_grad;
+  Bytes in_place;  // of that: what lies where something kept until I was
 };
 KeptBytes kept_bytes(const Graph& graph);
 

@@ -140,7 +140,8 @@ void GraphBuilder::materialise_scores(TensorId statistics) {
   const AttentionShape& a = core.attention;
   const double rows = a.batch * static_cast<double>(a.queries) * a.heads;
   const double keys = static_cast<double>(a.keys);
-  const TensorId scores = tensor("scores", exactly(rows), keys * 2.5, Dtype::Bf16);
+  const TensorId scores =
+      tensor("scores", exactly(rows), keys * fusions_.score_bytes / 2, Dtype::Bf16);
   core.input_grad_needs.push_back(scores);
   const Bytes around = bytes_expected(at(scores)) + bytes_expected(at(statistics));
   // Softmax reads and writes, dropout reads and writes and writes its mask: 9 bytes a score.

@@ -141,16 +141,42 @@ class KeepSet {
   // W (korthikanti2022 §4.2.2).
   bool regather(TensorId id) {
     const Op* gather = producer_of(graph_, id);
-    if (gather == nullptr || !gathers(*gather) || gather->collective.axis != Axis::Tp) return false;
     if (policy_ == Recompute::Full || fusions_.keeps_gathered) return false;
     for (const Op& op : graph_.weight_grad) {
       if (contains(op.outputs, id)) return true;
     }
+    if (gather != nullptr && is_quantise(*gather))
+      return regather_narrow(id, producer_of(graph_, gather->inputs.front()));
+    if (!gathers_tokens(gather)) return false;
     const TensorId shard = gather->inputs.front();
     if (!require(shard, graph_.kept_for_weight)) add_once(graph_.handed_to_weight, shard);
     graph_.weight_grad.push_back(*gather);
     graph_.weight_grad.back().forward = index_of(*gather);
     graph_.weight_grad.back().direction = Direction::WeightGrad;
+    return true;
+  }
+  static bool gathers_tokens(const Op* op) {
+    return op != nullptr && gathers(*op) && op->collective.axis == Axis::Tp;
+  }
+  // The same where W reads the quantised copy of what was gathered: the rank keeps its shard of
+  // that one (Transformer Engine, LayerNormLinear).
+  bool regather_narrow(TensorId id, const Op* gather) {
+    if (!gathers_tokens(gather)) return false;
+    const TensorId source = gather->inputs.front();
+    const Tensor own = graph_.tensors[static_cast<std::size_t>(source)];
+    const Dtype narrow = graph_.tensors[static_cast<std::size_t>(id)].dtype;
+    const Op* maker = producer_of(graph_, source);
+    const bool made_again = maker != nullptr && drops(*maker, source);
+    if (made_again) require(source, graph_.kept_for_weight);
+    const TensorId shard = static_cast<TensorId>(graph_.tensors.size());
+    graph_.tensors.push_back({own.name + " kept", own.rows, own.columns, narrow});
+    add_once(made_again ? graph_.handed_to_weight : graph_.kept_for_weight, shard);
+    Op again = *gather;
+    again.forward = index_of(*gather);
+    again.direction = Direction::WeightGrad;
+    again.inputs = {shard};
+    again.outputs = {id};
+    graph_.weight_grad.push_back(std::move(again));
     return true;
   }
   int index_of(const Op& forward) const {

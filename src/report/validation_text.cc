@@ -73,6 +73,8 @@ std::string text_of(const ValidationReport& report) {
       "\nMedian of the groups' medians {}; mean share of a group in its interval {}.\n\n",
       share_text(report.median_of_groups), share_text(report.coverage_of_groups));
   if (!report.memory.empty()) text += memory_text(report) + "\n";
+  text += fmt::format("{} of {} runs, all of which ran, are predicted not to fit.\n\n",
+                      report.not_fitting, report.predicted);
   if (report.ordering.pairs > 0) {
     text += fmt::format(
         "Of {} pairs of layouts of one job that differ by more than 3 %, {} are in the right "

@@ -177,21 +177,26 @@ LiveBytes live_bytes_of(const StepCost& cost, const Schedule& schedule, const Pl
     std::vector<ChunkBytes> bytes;
     for (const Run& run : chunks) {
       ChunkBytes b;
-      Bytes handed;
+      Bytes handed, moving;
       for (int i = run.first; i <= run.last; ++i) {
         const ItemCost& item = cost.item(i);
-        b.f_to_i += item.kept.until_input_grad;
-        b.f_to_w += item.kept.until_weight_grad;
+        if (cost.offloaded(i)) {
+          // One layer's on their way while the next one's are made or read.
+          moving = max(moving, 2 * (item.kept.until_input_grad + item.kept.until_weight_grad));
+        } else {
+          b.f_to_i += item.kept.until_input_grad;
+          b.f_to_w += item.kept.until_weight_grad;
+        }
         b.i_to_w += item.kept.input_to_weight_grad;
-        handed = max(handed, item.kept.input_to_weight_grad);
+        handed = max(handed, item.kept.input_to_weight_grad - item.kept.in_place);
         b.forward = max(b.forward, item.transient.forward);
         b.input_grad = max(b.input_grad, item.transient.input_grad);
         b.weight_grad = max(b.weight_grad, item.transient.weight_grad);
       }
       const ShardBuffers buffers = cost.shard_buffers(run);
-      b.forward += buffers.weights;
-      b.input_grad += buffers.weights;
-      b.weight_grad += buffers.gradients;
+      b.forward += buffers.weights + moving;
+      b.input_grad += buffers.weights + moving;
+      b.weight_grad += buffers.gradients + moving;
       // A whole backward runs each item's W right after its I.
       b.backward = max(b.input_grad + buffers.gradients, b.weight_grad + buffers.weights) + handed;
       bytes.push_back(b);

@@ -72,6 +72,7 @@ struct SoftwareProfile {
   Dtype gradient_wire_dtype = Dtype::F32;  // reduced
   Dtype master_dtype = Dtype::F32;
   Dtype moment_dtype = Dtype::F32;  // both of AdamW's moments
+  bool master_remainders = false;   // f32 masters of 16-bit weights are the 16 bits that those lack
   bool wide_storage = false;        // activations and weights are f32 between kernels and on the
                                     // wire, whatever the recipe multiplies in
   bool resident_quantised_weights =
@@ -104,8 +105,18 @@ struct SoftwareProfile {
   bool selective_by_op = false;
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
-  // `full` recomputation is of a layer's FFN; its attention keeps what its gradients read.
+  // `full` recomputation is of a layer's FFN; its attention keeps what its matmuls and its core
+  // make, and runs its norms (and a core that is not fused) again.
   bool recomputes_ffn_only = false;
+  // Layers from the first on whose activations wait in the host's memory for their backward. Moving
+  // them is taken to hide under compute.
+  int offloaded_layers = 0;
+  // Bytes that an attention core that is not fused keeps of a score: its softmax, that again after
+  // dropout, and the mask.
+  double kept_score_bytes = 5;
+  // Stages get the same number of layers unless they are told otherwise: what a published run of
+  // the stack is laid out with. A plan of ours is not bound by it.
+  bool even_stages = false;
   // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
   // shard and gathers again.
   bool keeps_gathered = false;

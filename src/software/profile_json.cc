@@ -96,6 +96,10 @@ void each_field(Profile& p, Visitor& visit) {
   visit("gathers_by_tensor", p.gathers_by_tensor);
   visit("shard_piece", p.shard_piece);
   visit("wide_storage", p.wide_storage);
+  visit("master_remainders", p.master_remainders);
+  visit("offloaded_layers", p.offloaded_layers, 0, 4096);
+  visit("kept_score_bytes", p.kept_score_bytes, 0, 16);
+  visit("even_stages", p.even_stages);
 }
 
 std::optional<Dtype> dtype_of(std::string_view name) {

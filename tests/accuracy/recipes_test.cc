@@ -102,4 +102,16 @@ TEST_CASE("recipes: the published rules read, and each names a source") {
   for (const RecipeRule& rule : *published) CHECK(rule.source.size() > 20);
 }
 
+TEST_CASE("recipes: a layout that a table gave for another chip is put right") {
+  const std::vector<RecipeRule> put_right = *parse_recipe_rules(
+      R"({"title": "t", "rules": [
+        {"stack": ["s"], "tp": 8, "pp": 4, "cp": 2, "vpp": 3, "source": "launch script"}]})",
+      "x.json");
+  Run run = run_of("26.02");
+  run.layout.tp = 4;
+  const RunLayout layout = with_published_layout(run, put_right).layout;
+  CHECK((layout.tp == 8 && layout.pp == 4 && layout.cp == 2 && layout.vpp == 3));
+  CHECK(layout.schedule == "interleaved");
+}
+
 }  // namespace narrows

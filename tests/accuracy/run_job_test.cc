@@ -251,4 +251,29 @@ TEST_CASE("run job: an unknown stack is FSDP where the layout is, else Megatron-
   CHECK(software_family(run).known);
 }
 
+TEST_CASE("run jobs: stages of Megatron hold the same number of layers") {
+  ModelSpec model;
+  model.layers = 8;
+  model.hidden = 64;
+  // The embedding is item 0, the head item 9.
+  const StageRuns four = even_stages(model, 4);
+  REQUIRE(four.size() == 4);
+  CHECK((four[0].first == 0 && four[0].last == 2 && four[1].last == 4));
+  CHECK((four[3].first == 7 && four[3].last == 9));
+  // 8 layers and both ends over 5 stages: two each.
+  const StageRuns five = even_stages(model, 5);
+  REQUIRE(five.size() == 5);
+  CHECK((five[0].last == 1 && five[1].last == 3 && five[4].first == 8 && five[4].last == 9));
+  CHECK(even_stages(model, 3).empty());
+  CHECK(job_of("dgxc-v25.04-h100-llama3-70b-pretrain-fp8-64g").stages.size() == 40);
+  CHECK(job_of("deepseek-v3-isca25-mpft").stages.empty());
+}
+
+TEST_CASE("run jobs: H100 rows that held the layout of GB200 have their own") {
+  const Strategy llama = job_of("dgxc-v25.05.01-h100-llama3.1-405b-pretrain-bf16-512g").strategy;
+  CHECK((llama.tp == 8 && llama.pp == 8 && llama.cp == 2 && llama.dp == 4));
+  const Strategy grok = job_of("dgxc-v25.05.05-h100-grok1-314b-pretrain-fp8-512g").strategy;
+  CHECK((grok.tp == 4 && grok.pp == 8 && grok.cp == 2 && grok.ep == 8 && grok.etp == 1));
+}
+
 }  // namespace narrows

@@ -93,4 +93,16 @@ TEST_CASE("runs: the carried ones are read whole, with distinct ids") {
   CHECK(std::all_of(runs->begin(), runs->end(), [](const Run& r) { return !r.source.empty(); }));
 }
 
+TEST_CASE("runs: what a figure of memory counts") {
+  const auto count_of = [](const std::string& kind) {
+    const std::string text =
+        R"({"id":"x","norm":{"memory":{"bytes":5e10,"kind":")" + kind + R"("}}})";
+    return parse_runs(text, "x.jsonl")->front().memory_count;
+  };
+  CHECK(count_of("allocated") == MemoryCount::Allocated);
+  CHECK(count_of("process") == MemoryCount::Process);
+  CHECK(count_of("reserved") == MemoryCount::Reserved);
+  CHECK(count_of("printed") == MemoryCount::Reserved);
+}
+
 }  // namespace narrows

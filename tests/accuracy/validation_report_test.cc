@@ -114,4 +114,43 @@ TEST_CASE("nearest runs: distance is symmetric, zero for the same, and grows wit
   CHECK(distance(a, moe) > distance(a, c));
 }
 
+TEST_CASE("validation: memory is compared with what the source counts") {
+  RankMemory memory;
+  memory.parameters = 1 * GB;
+  memory.gradients = 2 * GB;
+  memory.optimizer = 3 * GB;
+  memory.kept = 4 * GB;
+  memory.transient = 5 * GB;
+  memory.allocator = 6 * GB;
+  memory.context = 7 * GB;
+  memory.comm_buffers = 8 * GB;
+  CHECK(counted(memory, MemoryCount::Allocated) == 15 * GB);
+  CHECK(counted(memory, MemoryCount::Reserved) == 21 * GB);
+  CHECK(counted(memory, MemoryCount::Process) == 36 * GB);
+  ValidatedRun run;
+  CHECK(fits(run));
+  run.memory = memory;
+  run.capacity = 36 * GB;
+  CHECK(fits(run));
+  run.capacity = 35 * GB;
+  CHECK_FALSE(fits(run));
+}
+
+TEST_CASE("validation: recomputation that nobody states is the least with which a run fits") {
+  RunPredictor predictor(published().library, published().tables);
+  Run run = published().run("dgxc-v25.04-h100-llama3-70b-pretrain-fp8-64g");
+  CHECK(predictor.job_of(run)->strategy.recompute == Recompute::None);
+  // Eight times the activations do not fit beside the weights.
+  run.layout.micro_batch = 8;
+  const RunJob job = *predictor.job_of(run);
+  CHECK(job.strategy.recompute == Recompute::Full);
+  CHECK(std::count(job.assumed.begin(), job.assumed.end(),
+                   "recompute=full (it would not fit with less)") == 1);
+  // What a record states stays.
+  run.layout.recompute = "none";
+  CHECK(predictor.job_of(run)->strategy.recompute == Recompute::None);
+  const RunPrediction prediction = *predictor.predict(run);
+  CHECK(total(prediction.memory) > prediction.capacity);
+}
+
 }  // namespace narrows

@@ -193,4 +193,23 @@ TEST_CASE("state: all ranks together hold every parameter as often as the layout
   CHECK(checked > 500);
 }
 
+TEST_CASE("state: masters may be what 16-bit weights lack, or the weights themselves") {
+  const ModelSpec model = builtin("llama-3.1-8b");
+  Strategy s;
+  const double weights = held_of_all(model, s).all();
+  const auto per_weight = [&](const SoftwareProfile& software, Recipe recipe) {
+    s.precision = recipe;
+    return state_bytes(held_of_all(model, s), s, Grid(s), software).optimizer / byte / weights;
+  };
+  SoftwareProfile software = plain_stack();
+  CHECK(per_weight(software, Recipe::Bf16) == Approx(12));
+  software.master_remainders = true;
+  CHECK(per_weight(software, Recipe::Bf16) == Approx(10));
+  CHECK(per_weight(software, Recipe::Fp8Tensor) == Approx(12));
+  software = plain_stack();
+  software.master_dtype = software.moment_dtype = Dtype::Bf16;
+  CHECK(per_weight(software, Recipe::Bf16) == Approx(4));
+  CHECK(per_weight(software, Recipe::Fp8Tensor) == Approx(6));
+}
+
 }  // namespace narrows

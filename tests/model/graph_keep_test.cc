@@ -158,4 +158,58 @@ TEST_CASE("activations: without DeepSeek's measures a V3 layer keeps 449 KB a to
   CHECK(saved > 164e3);
 }
 
+TEST_CASE("activations: of a quantised input that was gathered a rank keeps its own share") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  Fusions narrow;
+  narrow.quantised_activations = true;
+  const auto kept = [&](int tp, const Fusions& fusions) {
+    const BlockKey key{BlockKind::DenseFfn,
+                       {.tp = tp, .sequence_parallel = tp > 1, .sequence = 4096},
+                       Recipe::Fp8Tensor,
+                       fusions};
+    const KeptBytes bytes = kept_bytes(differentiated(key, model, Recompute::None));
+    return bytes.until_input_grad + bytes.until_weight_grad;
+  };
+  // Everything is a share of what one rank would keep.
+  CHECK(4 * kept(4, narrow) / byte == Approx(kept(1, narrow) / byte).epsilon(1e-9));
+  // A stack that keeps what it gathered keeps the whole input in 8 bits on each rank instead.
+  Fusions gathered = narrow;
+  gathered.keeps_gathered = true;
+  CHECK((kept(4, gathered) - kept(4, narrow)) / byte == Approx(4096 * 4096 * (1 - 1.0 / 4)));
+  // W gathers it again.
+  const Graph graph = differentiated({BlockKind::DenseFfn,
+                                      {.tp = 4, .sequence_parallel = true, .sequence = 4096},
+                                      Recipe::Fp8Tensor,
+                                      narrow},
+                                     model, Recompute::None);
+  CHECK(std::count_if(graph.weight_grad.begin(), graph.weight_grad.end(), [](const Op& op) {
+          return op.kind == OpKind::Collective && op.collective.what == CollectiveKind::AllGather;
+        }) == 1);
+}
+
+TEST_CASE("activations: a fused loss writes the gradient of the logits over them") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const auto kept = [&](bool fused) {
+    Fusions fusions;
+    fusions.loss = fused;
+    return kept_bytes(differentiated({BlockKind::Head, {.sequence = 4096}, Recipe::Bf16, fusions},
+                                     model, Recompute::None));
+  };
+  CHECK(kept(true).in_place / byte == Approx(4096.0 * 128256 * 2));
+  CHECK(kept(false).in_place == Bytes());
+}
+
+TEST_CASE("activations: scores are kept as wide as the stack says") {
+  const ModelSpec model = model_named("gpt3-175b");
+  const auto kept = [&](double score) {
+    Fusions fusions;
+    fusions.attention = false;
+    fusions.score_bytes = score;
+    return kept_per_token(model, {BlockKind::Attention},
+                          {BlockKind::Attention, {.sequence = 2048}, Recipe::Bf16, fusions},
+                          Recompute::None);
+  };
+  CHECK(kept(5) - kept(2) == Approx(3.0 * 96 * 2048));
+}
+
 }  // namespace narrows

@@ -219,4 +219,21 @@ TEST_CASE("step: a rank of DualPipe holds both its stages' parameters") {
   }
 }
 
+TEST_CASE("step: layers whose activations wait on the host keep none, two of them pass") {
+  const Strategy s{.dp = 8, .dp_shard = 8, .zero = 3, .micro_batches = 2};
+  const auto predicted = [&](int offloaded) {
+    SoftwareProfile software = value_of(find_software("megatron-core"));
+    software.offloaded_layers = offloaded;
+    Pricing p(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+    return Step(p, s, 4096).prediction;
+  };
+  const StepPrediction none = predicted(0), some = predicted(12), all = predicted(32);
+  const Bytes layer = (none.memory[0].kept - some.memory[0].kept) / 12;
+  CHECK(layer > Bytes());
+  CHECK((none.memory[0].kept - all.memory[0].kept) / byte == Approx(32 * layer / byte));
+  CHECK((some.memory[0].transient - none.memory[0].transient) / byte == Approx(2 * layer / byte));
+  CHECK(total(all.memory[0]) < total(some.memory[0]));
+  CHECK((some.step == none.step && all.step == none.step));
+}
+
 }  // namespace narrows
