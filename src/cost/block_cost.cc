@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cost/collective_time.h"
+#include "cost/kernel_time_floor.h"
 #include "cost/load.h"
 #include "cost/reach.h"
 
@@ -11,6 +12,13 @@ namespace narrows {
 namespace {
 
 bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == OpKind::Attention; }
+
+// Attention multiplies in 16 bits.
+Seconds time_at_peak(const Op& op, const Chip& chip) {
+  const bool matmul = op.kind == OpKind::Matmul;
+  const FlopRate peak = matmul_peak(matmul ? op.precision : Recipe::Bf16, chip);
+  return peak > FlopRate{} ? executed_flops(op) / peak : Seconds();
+}
 
 const Span& span_on(const BlockLayout& layout, Axis axis) {
   switch (axis) {
@@ -38,6 +46,7 @@ Seconds duration(const BlockCost& cost) {
 
 PassCost& PassCost::operator+=(const PassCost& other) {
   multiply += other.multiply;
+  at_peak += other.at_peak;
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
@@ -96,10 +105,12 @@ double slowest_of(const Chip& chip, int chips) {
   return 1 + chip.spread->value * expected_maximum_of_normals(chips);
 }
 
-double load_slowdown(double full, double duty) {
+double load_slowdown(double full, double duty, double use) {
   // Power of what does not multiply (memory-bound kernels, waiting for links), over the limit.
   constexpr double kRest = 0.6;
-  const double power = full * full * full;  // of multiplying at the rated clock, over the limit
+  // Of multiplying at the rated clock, over the limit: the rest's, and the arithmetic's share.
+  const double most = full * full * full;
+  const double power = kRest + std::max(0.0, most - kRest) * std::clamp(use, 0.0, 1.0);
   const double left = 1 - (1 - duty) * kRest;
   if (duty <= 0 || duty * power <= left) return 1;
   // The cube root of their ratio, by Newton's method from above.
@@ -107,6 +118,16 @@ double load_slowdown(double full, double duty) {
   double root = full;
   for (int i = 0; i < 8; ++i) root -= (root - cube / (root * root)) / 3;
   return std::min(root, full);
+}
+
+double large_matmul_use(const Chip& chip, const KernelTimes& kernels) {
+  constexpr std::int64_t kSide = 8192;
+  const FlopRate peak = matmul_peak(Recipe::Bf16, chip);
+  if (!(peak > FlopRate{})) return 1;
+  const MatmulShape shape{exactly(kSide), kSide, kSide, 1};
+  const Seconds time = kernels.matmul(Recipe::Bf16, Direction::Forward, shape).time;
+  constexpr double kFlops = 2.0 * kSide * kSide * kSide;
+  return std::clamp(kFlops * flop / peak / time, 0.1, 1.0);
 }
 
 const Reach& BlockPricer::reach(int ep, int node) const {
@@ -355,6 +376,7 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     if (op.kind != OpKind::Collective) {
       const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
+      if (multiplies(op)) pass.at_peak += time_at_peak(op, cluster_.chip);
       if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;

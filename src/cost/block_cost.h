@@ -22,6 +22,7 @@ namespace narrows {
 // BlockCost.
 struct PassCost {
   Seconds multiply;  // matmuls and attention: bound by multiprocessors
+  Seconds at_peak;   // of multiply: what its arithmetic takes at the peaks of its formats
   Seconds stream;    // the rest: bound by memory bandwidth
   Seconds exposed;   // collectives that nothing hides
   Seconds hidden;    // … and the part that the stack hides under compute
@@ -129,8 +130,13 @@ double slowest_of(const Chip& chip, int chips);
 
 // The same for a training whose matmuls fill `duty` of the time, `full` being the slow-down where
 // they fill all of it: power is averaged over longer than a layer, grows with the cube of the
-// clock, and the clock falls until the average meets the limit.
-double load_slowdown(double full, double duty);
+// clock, and the clock falls until the average meets the limit. `use`: what they reach of their
+// formats' peaks over what those do with which `full` was seen; the power of arithmetic goes with
+// it, since formats differ in their peaks as their operations do in energy.
+double load_slowdown(double full, double duty, double use = 1);
+
+// What a large bf16 matmul reaches of its peak on the chip when it is timed alone; 1 where unknown.
+double large_matmul_use(const Chip& chip, const KernelTimes& kernels);
 
 // The flags of a stack that change the graph.
 Fusions fusions_of(const SoftwareProfile& software);

@@ -47,7 +47,9 @@ struct ItemCost {
 class ItemPricer {
  public:
   explicit ItemPricer(BlockPricer& blocks)
-      : blocks_(blocks), slowest_(slowest_of(blocks.cluster().chip, blocks.cluster().gpus)) {}
+      : blocks_(blocks),
+        slowest_(slowest_of(blocks.cluster().chip, blocks.cluster().gpus)),
+        large_use_(large_matmul_use(blocks.cluster().chip, blocks.kernels())) {}
 
   const ItemCost& price(ItemClass item, const BlockLayout& layout);
   // An overlapped pair: the forward of `ahead` with the whole backward of `back`, in the steady
@@ -70,7 +72,8 @@ class ItemPricer {
   double multiprocessors() const;  // of the chip; 0 if not published
 
   BlockPricer& blocks_;
-  double slowest_;  // of all chips that train together, over their mean
+  double slowest_;    // of all chips that train together, over their mean
+  double large_use_;  // of the bf16 peak by a large matmul
   std::map<std::pair<ItemClass, BlockLayout>, ItemCost> items_;
   std::map<std::tuple<ItemClass, ItemClass, BlockLayout>, PairCost> pairs_;
 };
