@@ -13,12 +13,7 @@ namespace {
 
 bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == OpKind::Attention; }
 
-// Attention multiplies in 16 bits.
-Seconds time_at_peak(const Op& op, const Chip& chip) {
-  const bool matmul = op.kind == OpKind::Matmul;
-  const FlopRate peak = matmul_peak(matmul ? op.precision : Recipe::Bf16, chip);
-  return peak > FlopRate{} ? executed_flops(op) / peak : Seconds();
-}
+bool is_narrow(const Op& op) { return op.kind == OpKind::Matmul && is_quantised(op.precision); }
 
 const Span& span_on(const BlockLayout& layout, Axis axis) {
   switch (axis) {
@@ -46,6 +41,7 @@ Seconds duration(const BlockCost& cost) {
 
 PassCost& PassCost::operator+=(const PassCost& other) {
   multiply += other.multiply;
+  narrow += other.narrow;
   at_peak += other.at_peak;
   stream += other.stream;
   exposed += other.exposed;
@@ -249,12 +245,13 @@ BlockCost BlockPricer::compute(const Key& key) const {
   return cost;
 }
 
-// What each further expert of a matmul costs. A graph of whole passes replays its kernels: a
-// matmul, the quantisation of its operand and the layout of two operands' scales.
-Seconds BlockPricer::each_expert() const {
+// What each further expert of a matmul costs: its kernel, and in narrow formats the quantisation of
+// its operand and the layout of two operands' scales. A graph of whole passes replays them.
+Seconds BlockPricer::each_expert(Recipe precision) const {
   constexpr double kKernels = 4;
-  if (software_.graphs != GraphScope::Pass) return software_.expert_launch;
-  return min(software_.expert_launch, kKernels * software_.launch);
+  const double share = is_quantised(precision) ? 1 : 1 / kKernels;
+  if (software_.graphs != GraphScope::Pass) return share * software_.expert_launch;
+  return share * min(software_.expert_launch, kKernels * software_.launch);
 }
 
 Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
@@ -262,7 +259,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
     estimate.time *= software_.matmul_slowdown;
-    estimate.time += (op.matmul.groups - 1) * each_expert();
+    estimate.time += (op.matmul.groups - 1) * each_expert(op.precision);
   } else if (op.kind == OpKind::Attention && op.materialised) {
     estimate = kernels_.materialised_attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.matmul_slowdown;
@@ -376,7 +373,12 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     if (op.kind != OpKind::Collective) {
       const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
-      if (multiplies(op)) pass.at_peak += time_at_peak(op, cluster_.chip);
+      if (is_narrow(op)) {
+        const FlopRate peak = matmul_peak(op.precision, cluster_.chip);
+        const Seconds at_peak = peak > FlopRate{} ? executed_flops(op) / peak : estimate.time;
+        pass.narrow += estimate.time;
+        pass.at_peak += min(at_peak, estimate.time);
+      }
       if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;

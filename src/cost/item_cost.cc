@@ -75,14 +75,15 @@ void stretch(PassCost& pass, double factor) {
 // recomputation changes neither.
 void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange, double full,
                           double slowest, double large_use) {
-  Seconds multiply, at_peak, all = 2 * exchange.forward();
+  Seconds multiply, narrow, at_peak, all = 2 * exchange.forward();
   for (const Halves* half : {&attention, &mlp}) {
     multiply += 2 * half->forward.multiply + half->weight_grad.multiply;
+    narrow += 2 * half->forward.narrow + half->weight_grad.narrow;
     at_peak += 2 * half->forward.at_peak + half->weight_grad.at_peak;
     all += 2 * duration(half->forward) + duration(half->weight_grad);
   }
   const bool any = multiply > Seconds();
-  const double use = any ? at_peak / multiply / large_use : 1;
+  const double use = any ? 1 - max(Seconds(), narrow - (1 / large_use) * at_peak) / multiply : 1;
   const double factor = slowest * load_slowdown(full, any ? multiply / all : 0, use);
   for (Halves* half : {&attention, &mlp}) {
     for (PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad})
