@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "cost/collective_time.h"
-#include "cost/kernel_time_floor.h"
 #include "cost/load.h"
 #include "cost/reach.h"
 
@@ -12,8 +11,6 @@ namespace narrows {
 namespace {
 
 bool multiplies(const Op& op) { return op.kind == OpKind::Matmul || op.kind == OpKind::Attention; }
-
-bool is_narrow(const Op& op) { return op.kind == OpKind::Matmul && is_quantised(op.precision); }
 
 const Span& span_on(const BlockLayout& layout, Axis axis) {
   switch (axis) {
@@ -41,8 +38,6 @@ Seconds duration(const BlockCost& cost) {
 
 PassCost& PassCost::operator+=(const PassCost& other) {
   multiply += other.multiply;
-  narrow += other.narrow;
-  at_peak += other.at_peak;
   stream += other.stream;
   exposed += other.exposed;
   hidden += other.hidden;
@@ -101,12 +96,10 @@ double slowest_of(const Chip& chip, int chips) {
   return 1 + chip.spread->value * expected_maximum_of_normals(chips);
 }
 
-double load_slowdown(double full, double duty, double use) {
+double load_slowdown(double full, double duty) {
   // Power of what does not multiply (memory-bound kernels, waiting for links), over the limit.
   constexpr double kRest = 0.6;
-  // Of multiplying at the rated clock, over the limit: the rest's, and the arithmetic's share.
-  const double most = full * full * full;
-  const double power = kRest + std::max(0.0, most - kRest) * std::clamp(use, 0.0, 1.0);
+  const double power = full * full * full;  // of multiplying at the rated clock, over the limit
   const double left = 1 - (1 - duty) * kRest;
   if (duty <= 0 || duty * power <= left) return 1;
   // The cube root of their ratio, by Newton's method from above.
@@ -114,16 +107,6 @@ double load_slowdown(double full, double duty, double use) {
   double root = full;
   for (int i = 0; i < 8; ++i) root -= (root - cube / (root * root)) / 3;
   return std::min(root, full);
-}
-
-double large_matmul_use(const Chip& chip, const KernelTimes& kernels) {
-  constexpr std::int64_t kSide = 8192;
-  const FlopRate peak = matmul_peak(Recipe::Bf16, chip);
-  if (!(peak > FlopRate{})) return 1;
-  const MatmulShape shape{exactly(kSide), kSide, kSide, 1};
-  const Seconds time = kernels.matmul(Recipe::Bf16, Direction::Forward, shape).time;
-  constexpr double kFlops = 2.0 * kSide * kSide * kSide;
-  return std::clamp(kFlops * flop / peak / time, 0.1, 1.0);
 }
 
 const Reach& BlockPricer::reach(int ep, int node) const {
@@ -245,13 +228,12 @@ BlockCost BlockPricer::compute(const Key& key) const {
   return cost;
 }
 
-// What each further expert of a matmul costs: its kernel, and in narrow formats the quantisation of
-// its operand and the layout of two operands' scales. A graph of whole passes replays them.
-Seconds BlockPricer::each_expert(Recipe precision) const {
+// What each further expert of a matmul costs. A graph of whole passes replays its kernels: a
+// matmul, the quantisation of its operand and the layout of two operands' scales.
+Seconds BlockPricer::each_expert() const {
   constexpr double kKernels = 4;
-  const double share = is_quantised(precision) ? 1 : 1 / kKernels;
-  if (software_.graphs != GraphScope::Pass) return share * software_.expert_launch;
-  return share * min(software_.expert_launch, kKernels * software_.launch);
+  if (software_.graphs != GraphScope::Pass) return software_.expert_launch;
+  return min(software_.expert_launch, kKernels * software_.launch);
 }
 
 Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
@@ -259,7 +241,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
   if (op.kind == OpKind::Matmul) {
     estimate = kernels_.matmul(op.precision, op.direction, op.matmul);
     estimate.time *= software_.matmul_slowdown;
-    estimate.time += (op.matmul.groups - 1) * each_expert(op.precision);
+    estimate.time += (op.matmul.groups - 1) * each_expert();
   } else if (op.kind == OpKind::Attention && op.materialised) {
     estimate = kernels_.materialised_attention(op.precision, op.direction, op.attention);
     estimate.time *= software_.matmul_slowdown;
@@ -373,12 +355,6 @@ PassCost BlockPricer::price_ops(const std::vector<Op>& ops, const Key& key,
     if (op.kind != OpKind::Collective) {
       const Estimate estimate = price_op(op, layout.recipe);
       (multiplies(op) ? pass.multiply : pass.stream) += estimate.time;
-      if (is_narrow(op)) {
-        const FlopRate peak = matmul_peak(op.precision, cluster_.chip);
-        const Seconds at_peak = peak > FlopRate{} ? executed_flops(op) / peak : estimate.time;
-        pass.narrow += estimate.time;
-        pass.at_peak += min(at_peak, estimate.time);
-      }
       if (op.kind == OpKind::Attention) attention += estimate.time;
       pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
       pass.uncertain += estimate.error * estimate.time;

@@ -22,8 +22,6 @@ namespace narrows {
 // BlockCost.
 struct PassCost {
   Seconds multiply;  // matmuls and attention: bound by multiprocessors
-  Seconds narrow;    // of multiply: in formats of less than 16 bits
-  Seconds at_peak;   // of narrow: what its arithmetic takes at the peaks of its formats
   Seconds stream;    // the rest: bound by memory bandwidth
   Seconds exposed;   // collectives that nothing hides
   Seconds hidden;    // … and the part that the stack hides under compute
@@ -104,7 +102,7 @@ class BlockPricer {
   Seconds exchange_price(const Op& op, const BlockLayout& layout) const;
   PassCost price_ops(const std::vector<Op>& ops, const Key& key, ExchangeCost& exchange) const;
   Estimate price_op(const Op& op, Recipe recipe) const;
-  Seconds each_expert(Recipe precision) const;
+  Seconds each_expert() const;
   bool gathers_quantised(const CollectiveShape& what, const Key& key) const;
   Seconds around_exchange(const Op& op, const Reach& reached, const BlockLayout& layout) const;
   Seconds host_time(const std::vector<Op>& ops, BlockKind kind) const;
@@ -131,13 +129,8 @@ double slowest_of(const Chip& chip, int chips);
 
 // The same for a training whose matmuls fill `duty` of the time, `full` being the slow-down where
 // they fill all of it: power is averaged over longer than a layer, grows with the cube of the
-// clock, and the clock falls until the average meets the limit. `use`: what they reach of their
-// formats' peaks over what bf16, for which `full` holds, reaches of its own; the power of
-// arithmetic goes with it, since formats differ in their peaks as their operations do in energy.
-double load_slowdown(double full, double duty, double use = 1);
-
-// What a large bf16 matmul reaches of its peak on the chip when it is timed alone; 1 where unknown.
-double large_matmul_use(const Chip& chip, const KernelTimes& kernels);
+// clock, and the clock falls until the average meets the limit.
+double load_slowdown(double full, double duty);
 
 // The flags of a stack that change the graph.
 Fusions fusions_of(const SoftwareProfile& software);

@@ -74,17 +74,13 @@ void stretch(PassCost& pass, double factor) {
 // The input gradient is taken to multiply as much of its time as the forward pass, so that
 // recomputation changes neither.
 void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange, double full,
-                          double slowest, double large_use) {
-  Seconds multiply, narrow, at_peak, all = 2 * exchange.forward();
+                          double slowest) {
+  Seconds multiply, all = 2 * exchange.forward();
   for (const Halves* half : {&attention, &mlp}) {
     multiply += 2 * half->forward.multiply + half->weight_grad.multiply;
-    narrow += 2 * half->forward.narrow + half->weight_grad.narrow;
-    at_peak += 2 * half->forward.at_peak + half->weight_grad.at_peak;
     all += 2 * duration(half->forward) + duration(half->weight_grad);
   }
-  const bool any = multiply > Seconds();
-  const double use = any ? 1 - max(Seconds(), narrow - (1 / large_use) * at_peak) / multiply : 1;
-  const double factor = slowest * load_slowdown(full, any ? multiply / all : 0, use);
+  const double factor = slowest * load_slowdown(full, all > Seconds() ? multiply / all : 0);
   for (Halves* half : {&attention, &mlp}) {
     for (PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad})
       stretch(*pass, factor);
@@ -201,7 +197,7 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
   const bool timed_alone = blocks_.software().kernel_generation.empty();
   const double known = timed_alone ? 1 : slowest_of(chip, layout.sharding.ep);
   slow_down_under_load(attention, mlp, cost.phases.exchange, timed_alone ? load_slowdown(chip) : 1,
-                       std::max(1.0, slowest_ / known), large_use_);
+                       std::max(1.0, slowest_ / known));
   return items_
       .emplace(key,
                assemble(attention, mlp, blocks_.software(), multiprocessors(), std::move(cost)))

@@ -198,21 +198,4 @@ TEST_CASE("block cost: rows with scales of their own are gathered wide and cast 
   CHECK(rows.input_grad.stream > 1.5 * one.input_grad.stream);
 }
 
-TEST_CASE("block cost: a further expert costs its matmul in 16 bits, and three kernels more in 8") {
-  SoftwareProfile software = value_of(find_software("megatron-core"));
-  const auto more = [&](Recipe recipe) {
-    Seconds times[2];
-    for (int launches = 0; launches < 2; ++launches) {
-      software.expert_launch = launches * 40 * us;
-      Pricing p(builtin("mixtral-8x7b"), cluster_named("h100:8"), software);
-      const Strategy s{.dp = 8, .micro_batches = 1, .precision = recipe};
-      times[launches] = p.blocks.price(BlockKind::Moe, false, p.layout(s, 4096)).forward.multiply;
-    }
-    return (times[1] - times[0]) / us;
-  };
-  // Seven further experts, two matmuls.
-  CHECK(more(Recipe::Fp8Tensor) == Approx(7 * 2 * 40.0));
-  CHECK(more(Recipe::Bf16) == Approx(7 * 2 * 10.0));
-}
-
 }  // namespace narrows

@@ -207,27 +207,6 @@ TEST_CASE("item cost: the clock under load follows the share of time that multip
   CHECK(load_slowdown(1.0, 0.9) == 1);
 }
 
-TEST_CASE("item cost: kernels that use little of their peak leave the clock alone") {
-  // Full use: as without. Half: power between the rest's 0.6 and all of it. None: no slow-down.
-  CHECK(load_slowdown(1.148, 0.8, 1) == load_slowdown(1.148, 0.8));
-  const double x = load_slowdown(1.148, 1.0, 0.5);
-  CHECK(x * x * x == Approx(0.6 + 0.5 * (1.148 * 1.148 * 1.148 - 0.6)).epsilon(1e-6));
-  CHECK(load_slowdown(1.148, 1.0, 0) == 1);
-  double before = 1;
-  for (int i = 0; i <= 10; ++i) {
-    const double now = load_slowdown(1.2, 0.9, i / 10.0);
-    CHECK(now >= before);
-    before = now;
-  }
-  CHECK(before == load_slowdown(1.2, 0.9));
-}
-
-TEST_CASE("item cost: a large bf16 matmul uses of its peak what the tables say") {
-  Pricing p("llama-3.1-8b", "h100:8", "megatron-core");
-  const double use = large_matmul_use(p.cluster.chip, p.kernels);
-  CHECK((use > 0.7 && use < 0.9));
-}
-
 TEST_CASE("item cost: all wait for the slowest chip, as drawn") {
   Chip chip = cluster_named("h100:8").chip;
   chip.spread = Figure<double>{0.02, "a test"};
