@@ -95,13 +95,11 @@ Result<GpuWork> work_of(const Case& c) {
   return work;
 }
 
-double time_of(const gpu::Sample& s) { return s.span > 0 ? s.span : s.events; }
-
 std::string row_of(const Case& c, const GpuTimes& t) {
   std::vector<double> events, times;
   for (const gpu::Sample& s : t.samples) {
     events.push_back(s.events * 1e6);
-    times.push_back(time_of(s) * 1e6);
+    times.push_back(kernel_time(s) / us);
   }
   std::sort(events.begin(), events.end());
   std::sort(times.begin(), times.end());
@@ -110,7 +108,7 @@ std::string row_of(const Case& c, const GpuTimes& t) {
   std::replace(kernel.begin(), kernel.end(), ',', ';');
   return fmt::format("{},{},{},{},{:.2f},{:.2f},{:.2f},{},{:.0f},{:.0f},{:.2f},{},", c.op,
                      c.direction, c.dtype, c.shape, times[n / 10], times[n / 2], times[9 * n / 10],
-                     n, t.flops, t.bytes, events[n / 2], kernel);
+                     n, t.floor.flops, t.floor.bytes, events[n / 2], kernel);
 }
 
 std::string refused_row(const Case& c, const Error& error) {

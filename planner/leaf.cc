@@ -168,7 +168,8 @@ LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy, bool exact
     }
     if (!verdict.fits) return verdict;
     verdict.bound = lower_bound(
-        profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));
+        profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p),
+        cost.speed_alone());
     return verdict;
   }
   const Tick send = send_time(strategy, shared.layout, grid, blocks_);
@@ -179,7 +180,8 @@ LeafEvaluator::Verdict LeafEvaluator::judge(const Strategy& strategy, bool exact
   }
   const StepCost cost(strategy, shared, items_);
   verdict.bound = lower_bound(
-      profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p));
+      profile, durations_of(cost, profile.shape, site.place, job_.software.blocking_p2p),
+      cost.speed_alone());
   site.bounds.emplace(send, verdict.bound);
   return verdict;
 }

@@ -221,7 +221,7 @@ Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
   return peak;
 }
 
-Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
+Tick lower_bound(const ScheduleProfile& profile, const Durations& d, double alone) {
   const Schedule& shape = profile.shape;
   const std::size_t routes = shape.routes.size();
   const std::size_t stages = shape.routes.front().size();
@@ -255,7 +255,14 @@ Tick lower_bound(const ScheduleProfile& profile, const Durations& d) {
       bound = std::max(bound, start + work(point.done, d, rank) + after);
     }
   }
-  return {bound};
+  if (alone <= 1) return {bound};
+  std::int64_t all = 0;
+  for (std::size_t rank = 0; rank < profile.ranks.size(); ++rank)
+    all += work(profile.ranks[rank].checkpoints.back().done, d, rank);
+  // Sends do not get faster, so that this is lower than need be by them.
+  const auto together = all / static_cast<std::int64_t>(profile.ranks.size());
+  const auto fastest = static_cast<std::int64_t>(static_cast<double>(bound) / alone);
+  return {std::max(together, fastest)};
 }
 
 namespace {

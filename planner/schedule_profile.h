@@ -75,8 +75,9 @@ Bytes live_peak(const RankProfile& profile, std::span<const ChunkBytes> chunks,
 
 // A time that no playing of the schedule with these durations is below: on each rank, what must
 // happen before its first instruction, its own work, and what the last gradient still has to pass.
-// Sends count where they must happen.
-Tick lower_bound(const ScheduleProfile& profile, const Durations& durations);
+// Sends count where they must happen. Of ranks that share processors (`alone` above 1, as
+// play_shared has it): at the speed of one that is alone, and no less than all work takes together.
+Tick lower_bound(const ScheduleProfile& profile, const Durations& durations, double alone = 1);
 
 // Profiles by key. Not thread-safe.
 class ScheduleProfiles {

@@ -28,7 +28,7 @@ THIRD_PARTY = [
     (r"benchmark/", r"bench/.*"),
     (r"tl/expected\.hpp", r"src/base/result\.h"),
     (r"dnnl|oneapi/|omp\.h", r"src/runtime/cpu_matmul\.cc"),
-    (r"mpi\.h", r"src/comm/mpi_comm\.(h|cc)|src/comm/mpi_world\.cc"),
+    (r"mpi\.h", r"src/comm/mpi_comm\.(h|cc)|src/comm/mpi_world\.cc|bench/mpi_loops\.cc"),
     (r"nccl\.h", r"kernels/cuda/collective\.cu"),
     (r"cu(da|blas|pti)", r"kernels/cuda/.*\.cuh?"),
     (r"ucontext\.h|sanitizer/", r"tests/gpu/emulation\.cc"),

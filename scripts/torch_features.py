@@ -79,7 +79,8 @@ class Model:
             for name, heads in (("wq", a.heads), ("wk", a.kv_heads), ("wv", a.kv_heads)):
                 self.linear(p + name, heads * a.head, a.hidden, a.qkv_bias or a.linear_bias)
             if a.qk_norm:
-                self.vector(p + "qn", a.head, 1), self.vector(p + "kn", a.head, 1)
+                heads, kv_heads = (a.heads, a.kv_heads) if a.qk_norm == "full" else (1, 1)
+                self.vector(p + "qn", heads * a.head, 1), self.vector(p + "kn", kv_heads * a.head, 1)
             self.linear(p + "wo", a.hidden, a.heads * a.head, a.linear_bias)
         else:
             self.linear(p + "wqd", a.q_lora, a.hidden), self.vector(p + "q_norm", a.q_lora, 1)
@@ -149,8 +150,11 @@ class Model:
         a = self.a
         shape = (*x.shape[:2], -1)
         if a.kv_heads:
-            q, k, v = (self.project(x, p + n).view(*x.shape[:2], -1, a.head) for n in ("wq", "wk", "wv"))
-            if a.qk_norm:
+            q, k, v = (self.project(x, p + n) for n in ("wq", "wk", "wv"))
+            if a.qk_norm == "full":
+                q, k = self.norm(q, p + "qn"), self.norm(k, p + "kn")
+            q, k, v = (t.view(*x.shape[:2], -1, a.head) for t in (q, k, v))
+            if a.qk_norm and a.qk_norm != "full":
                 q, k = self.norm(q, p + "qn"), self.norm(k, p + "kn")
             q, k = self.rotate(q), self.rotate(k)
             k, v = (t.repeat_interleave(a.heads // a.kv_heads, 2) for t in (k, v))

@@ -67,7 +67,8 @@ Result<int> local_ranks(const std::string& cluster) {
 Result<LocalMeasured> load_local(const std::string& cluster, const std::optional<std::string>& db) {
   const MachineInfo info = this_machine();
   const int ranks = TRY(local_ranks(cluster));
-  LocalMachine machine{local_chip_name(info, ranks), info.processor, ranks, info.memory, ""};
+  LocalMachine machine{
+      local_chip_name(info, ranks), info.processor, ranks, info.memory, "", info.processors};
   OwnMeasurements own = TRY(own_measurements(db, machine.chip));
   LocalMeasured local;
   if (own.empty()) {

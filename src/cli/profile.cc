@@ -4,74 +4,22 @@
 
 #include <fmt/format.h>
 
-#include <mutex>
-
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/keeper.h"
 #include "cli/own_measurements.h"
+#include "cli/profile_gpu.h"
 #include "cli/profiles.h"
 #include "cli/progress.h"
-#include "cost/block_cost.h"
 #include "measure/machine.h"
 #include "measure/shapes.h"
-#include "model/builtin.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/world.h"
-#include "software/library.h"
-#include "store/import.h"
 #include "store/profile_text.h"
-#include "store/store.h"
 
 namespace narrows {
 namespace {
-
-// Results on their way into the store, a few seconds' worth at a time: what an interruption may
-// lose.
-class Keeper {
- public:
-  Keeper(Store store, Machine machine) : store_(std::move(store)) {
-    batch_.machine = std::move(machine);
-    batch_.origin = {"profile", "narrows profile", "", "", today()};
-  }
-
-  Status add(const KernelObservation& kernel) {
-    batch_.kernels.push_back(kernel);
-    batch_.kernels.back().what.chip = batch_.machine.chip;
-    return flush_if_due();
-  }
-  Status add(const LinkObservation& link) {
-    batch_.links.push_back(link);
-    return flush_if_due();
-  }
-  Status flush() {
-    if (batch_.kernels.empty() && batch_.links.empty()) return {};
-    // Times are what tells one batch from another.
-    std::string content;
-    for (const KernelObservation& row : batch_.kernels)
-      content += fmt::format("{} {};", key_of(row.what), row.what.time / ns);
-    for (const LinkObservation& row : batch_.links)
-      content += fmt::format("{} {};", link_key(row.what), row.what.time / ns);
-    batch_.origin.hash = content_hash(content);
-    TRY(store_.add(std::span(&batch_, 1)));
-    kept_ += std::ssize(batch_.kernels) + std::ssize(batch_.links);
-    batch_.kernels.clear();
-    batch_.links.clear();
-    return {};
-  }
-  std::int64_t kept() const { return kept_; }
-  const Store& store() const { return store_; }
-
- private:
-  Status flush_if_due() {
-    constexpr std::ptrdiff_t kRows = 50;
-    return std::ssize(batch_.kernels) + std::ssize(batch_.links) < kRows ? Status() : flush();
-  }
-
-  Store store_;
-  Batch batch_;
-  std::int64_t kept_ = 0;
-};
 
 std::vector<Recipe> recipes_of(const MachineInfo&) { return {Recipe::F32, Recipe::Bf16}; }
 
@@ -80,27 +28,10 @@ Result<std::vector<OpCase>> cases_for(const ProfileCommand& command, const Profi
   const std::vector<Recipe> recipes = recipes_of(info);
   if (command.links_only) return std::vector<OpCase>{};
   if (!command.model) return general_cases(recipes);
-  const BuiltinModel model = TRY(load_model(*command.model, profiles.models));
-  const PublishedTraining usual = default_training(model);
-  const SoftwareProfile software = TRY(find_software("narrows", profiles.software));
   ShapeSpace space;
   space.ranks = ranks;
-  space.sequence = command.sequence.value_or(usual.sequence);
-  space.global_batch = command.global_batch.value_or(
-      std::max<std::int64_t>(1, (std::int64_t{4} << 20) / space.sequence));
   space.recipes = recipes;
-  space.fusions = fusions_of(software);
-  return cases_of(model.spec, space);
-}
-
-// Ops with as many samples as a finished task has.
-std::set<std::string> known_keys(const OwnMeasurements& own, int least) {
-  std::set<std::string> keys;
-  for (std::size_t i = 0; i < own.kernels.size(); ++i) {
-    if (own.samples[i] >= least) keys.insert(key_of(own.kernels[i]));
-  }
-  for (const LinkMeasurement& row : own.links) keys.insert(link_key(row));
-  return keys;
+  return cases_of_model(command, profiles, space, "narrows");
 }
 
 int ranks_of(const ProfileCommand& command, const MachineInfo& info) {
@@ -122,8 +53,7 @@ void say(const ProfileSummary& done, const Keeper& keeper, const std::string& pa
 
 Result<int> profile_command(const ProfileCommand& command, const CommonOptions& common,
                             const Console& console) {
-  if (command.device != "cpu")
-    return unsupported("--device cuda: this program was started without its GPU module");
+  if (command.device != "cpu") return profile_gpu_command(command, common, console);
   const Profiles profiles = TRY(open_profiles(common.profiles));
   const MachineInfo info = this_machine();
   const int ranks = ranks_of(command, info);

@@ -126,12 +126,54 @@ Json to_json(const std::vector<Tried>& tried, std::size_t best) {
   return document;
 }
 
+// The search once more, with what the trials measured of their ops: a choice that is new is tried
+// too. How many rows were kept.
+Result<std::int64_t> recalibrate(std::vector<Tried>& tried, const TuneOptions& options,
+                                 const CommonOptions& common, const Profiles& profiles,
+                                 const Console& console) {
+  std::vector<TrialRun> runs;
+  for (const Tried& one : tried) {
+    for (const Trial& trial : one.trials) runs.push_back({one.plan, trial});
+  }
+  const std::int64_t rows = TRY(keep_trials(runs, options.job.db));
+  if (rows == 0) return rows;
+  const LoadedJob loaded = TRY(load_job(options.job, profiles));
+  const SearchResult again = TRY(search_best(loaded, 4 * options.trials, common, console));
+  std::vector<Tried> better = candidates(loaded, again, 1);
+  const bool is_new = std::none_of(tried.begin(), tried.end(), [&](const Tried& one) {
+    return one.plan.strategy == better.front().plan.strategy;
+  });
+  if (!is_new) return rows;
+  better.front().is_recalibrated = true;
+  TRY(try_all(better, options, common, console));
+  if (!better.front().trials.empty()) tried.push_back(std::move(better.front()));
+  return rows;
+}
+
+std::size_t best_of(const std::vector<Tried>& tried) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < tried.size(); ++i) {
+    if (tried[i].measured() < tried[best].measured()) best = i;
+  }
+  return best;
+}
+
+void print_best(const std::vector<Tried>& tried, const Tried& best, std::int64_t rows,
+                const Console& console) {
+  print_table(tried, console);
+  console.out << fmt::format("best: {}, {:.1f} ms a step\n", words_of(best.plan.strategy),
+                             best.measured() / ms);
+  console.out << fmt::format(
+      "the forecast's first choice takes {:.1f} % more; {} measurements of ops were kept\n",
+      100 * (tried.front().measured() / best.measured() - 1), with_commas(rows));
+}
+
 }  // namespace
 
 Result<int> tune_command(const TuneOptions& options, const CommonOptions& common,
                          const Console& console) {
   const Profiles profiles = TRY(open_profiles(common.profiles));
-  LoadedJob loaded = TRY(load_job(options.job, profiles));
+  const LoadedJob loaded = TRY(load_job(options.job, profiles));
   print_assumed(loaded.assumed, common, console);
   const SearchResult found = TRY(search_best(loaded, 4 * options.trials, common, console));
   if (found.best.empty()) return invalid("no plan fits: narrows plan says what is needed");
@@ -139,42 +181,14 @@ Result<int> tune_command(const TuneOptions& options, const CommonOptions& common
   TRY(try_all(tried, options, common, console));
   std::erase_if(tried, [](const Tried& one) { return one.trials.empty(); });
   if (tried.empty()) return kInterrupted;
-
-  // What the trials measured of their ops; then the search once more.
-  std::vector<TrialRun> runs;
-  for (const Tried& one : tried) {
-    for (const Trial& trial : one.trials) runs.push_back({one.plan, trial});
-  }
-  const std::int64_t rows = TRY(keep_trials(runs, options.job.db));
-  if (rows > 0) {
-    loaded = TRY(load_job(options.job, profiles));
-    const SearchResult again = TRY(search_best(loaded, 4 * options.trials, common, console));
-    std::vector<Tried> better = candidates(loaded, again, 1);
-    const bool is_new = std::none_of(tried.begin(), tried.end(), [&](const Tried& one) {
-      return one.plan.strategy == better.front().plan.strategy;
-    });
-    if (is_new) {
-      better.front().is_recalibrated = true;
-      TRY(try_all(better, options, common, console));
-      if (!better.front().trials.empty()) tried.push_back(std::move(better.front()));
-    }
-  }
-
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < tried.size(); ++i) {
-    if (tried[i].measured() < tried[best].measured()) best = i;
-  }
+  const std::int64_t rows = TRY(recalibrate(tried, options, common, profiles, console));
+  const std::size_t best = best_of(tried);
   if (options.out) TRY(write_file(*options.out, text_of(tried[best].plan)));
   if (common.json) {
     console.out << to_json(tried, best).text() << "\n";
     return kDone;
   }
-  print_table(tried, console);
-  console.out << fmt::format("best: {}, {:.1f} ms a step\n", words_of(tried[best].plan.strategy),
-                             tried[best].measured() / ms);
-  console.out << fmt::format(
-      "the forecast's first choice takes {:.1f} % more; {} measurements of ops were kept\n",
-      100 * (tried.front().measured() / tried[best].measured() - 1), with_commas(rows));
+  print_best(tried, tried[best], rows, console);
   return console.stop != nullptr && console.stop->load() ? kInterrupted : kDone;
 }
 

@@ -28,8 +28,8 @@ struct View {
   View(std::span<const std::uint16_t> s) : View(s.data(), std::ssize(s), Element::Bf16) {}
   View(std::span<const std::int32_t> s) : View(s.data(), std::ssize(s), Element::I32) {}
   View(std::span<const std::byte> s) : View(s.data(), std::ssize(s), Element::Byte) {}
-  template <typename T>
-  View(const std::vector<T>& v) : View(std::span<const T>(v)) {}
+  template <typename T, typename Allocator>
+  View(const std::vector<T, Allocator>& v) : View(std::span<const T>(v)) {}
 };
 
 struct Buffer {
@@ -44,8 +44,8 @@ struct Buffer {
   Buffer(std::span<std::uint16_t> s) : Buffer(s.data(), std::ssize(s), Element::Bf16) {}
   Buffer(std::span<std::int32_t> s) : Buffer(s.data(), std::ssize(s), Element::I32) {}
   Buffer(std::span<std::byte> s) : Buffer(s.data(), std::ssize(s), Element::Byte) {}
-  template <typename T>
-  Buffer(std::vector<T>& v) : Buffer(std::span<T>(v)) {}
+  template <typename T, typename Allocator>
+  Buffer(std::vector<T, Allocator>& v) : Buffer(std::span<T>(v)) {}
 
   operator View() const { return {data, count, element}; }
 };

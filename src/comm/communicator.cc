@@ -83,7 +83,7 @@ Communicator::Communicator(int rank, std::vector<int> members, Hierarchy nodes,
 
 Communicator::~Communicator() = default;
 
-Site Communicator::site() const { return {rank_, size(), &nodes_, algorithm_}; }
+Site Communicator::site() const { return {rank_, size(), &nodes_, algorithm_, shares_memory_}; }
 
 std::unique_ptr<Operation> Communicator::operation(const char* what, View in, Buffer out) {
   alive();

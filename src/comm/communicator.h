@@ -138,6 +138,9 @@ class Communicator {
   // Ends the world with an error. The first counts, and is returned.
   virtual Error fail(const Error& error) = 0;
 
+  // From now on what `arrived` shows may be written to, until `consumed`: it is the sender's own.
+  void share_memory() { shares_memory_ = true; }
+
  private:
   friend struct Operation;
   friend class CommProgress;
@@ -152,6 +155,7 @@ class Communicator {
   CommProgress& progress_;  // borrows the rank's
   Algorithm algorithm_ = Algorithm::Direct;
   std::uint64_t sequence_ = 0;
+  bool shares_memory_ = false;
   bool waits_ = false;  // the verb that is being started is waited for at once
 };
 

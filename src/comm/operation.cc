@@ -13,6 +13,11 @@ bool is_local(const Step& step) {
   return step.kind == Step::Kind::Copy || step.kind == Step::Kind::Combine;
 }
 
+// Received data is added up, in the order of the steps.
+bool adds_up(const Step& step) {
+  return step.kind == Step::Kind::Reduce || step.kind == Step::Kind::Join;
+}
+
 std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
 }  // namespace
@@ -61,7 +66,7 @@ void Operation::post_round() {
     if (is_send) {
       tickets[i - begin] = group->post_send(step.peer, tag, at(region), bytes);
     } else {
-      // A Reduce must not be written over what it adds to: the transport finds room of its own.
+      // A sum must not be written over what it adds to: the transport finds room of its own.
       void* const into = step.kind == Step::Kind::Receive ? at(region) : nullptr;
       tickets[i - begin] = group->post_receive(step.peer, tag, into, bytes);
     }
@@ -74,7 +79,10 @@ Result<bool> Operation::try_step(const Step& step, std::size_t i) {
   const void* const from = TRY(group->arrived(tickets[i]));
   if (from == nullptr) return false;
   void* const to = at(step.to);
-  if (step.kind == Step::Kind::Reduce) {
+  if (step.kind == Step::Kind::Join) {
+    // A sender offers its own Buffer for it (program.h).
+    combine_both(element, how, const_cast<void*>(from), to, step.to.count);
+  } else if (step.kind == Step::Kind::Reduce) {
     combine(element, how, from, to, step.to.count);
   } else if (from != to && step.to.count > 0) {
     std::memcpy(to, from, static_cast<std::size_t>(step.to.count) * size_of(element));
@@ -91,7 +99,7 @@ Result<bool> Operation::try_round() {
   for (std::size_t i = first_open; i < step_done.size(); ++i) {
     if (step_done[i]) continue;
     const Step& step = program.steps[begin + i];
-    const bool reduces = step.kind == Step::Kind::Reduce;
+    const bool reduces = adds_up(step);
     if (reduces && reductions_wait) continue;
     if (TRY(try_step(step, i))) {
       step_done[i] = 1;

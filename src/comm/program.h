@@ -41,8 +41,9 @@ struct Region {
 
 struct Step {
   // Copy: to = from. Combine: to = to + from. Send: from, to `peer`. Receive: to, from `peer`.
-  // Reduce: to = to + what `peer` sends.
-  enum class Kind { Copy, Combine, Send, Receive, Reduce };
+  // Reduce: to = to + what `peer` sends. Join: the same, and what `peer` sent is overwritten with
+  // the sum, where its memory is at hand.
+  enum class Kind { Copy, Combine, Send, Receive, Reduce, Join };
   Kind kind = Kind::Copy;
   int peer = -1;
   Region from;
@@ -72,6 +73,7 @@ struct Site {
   int size = 1;
   const Hierarchy* nodes = nullptr;  // borrows
   Algorithm algorithm = Algorithm::Direct;
+  bool shares_memory = false;  // a receiver may write to what a sender offers
 };
 
 // The verbs of communicator.h. Pieces lie one after another, `counts` elements each.

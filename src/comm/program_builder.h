@@ -49,6 +49,7 @@ class ProgramBuilder {
   void send(int peer, Region from) { message(Step::Kind::Send, peer, from); }
   void receive(int peer, Region to) { message(Step::Kind::Receive, peer, to); }
   void reduce(int peer, Region to) { message(Step::Kind::Reduce, peer, to); }
+  void join(int peer, Region to) { message(Step::Kind::Join, peer, to); }
   void signal(int peer) { program_.steps.push_back({Step::Kind::Send, peer, {}, {}}); }
   void await(int peer) { program_.steps.push_back({Step::Kind::Receive, peer, {}, {}}); }
   // Ends the round; one without steps is none.

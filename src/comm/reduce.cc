@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/reduce.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <cstring>
 
 #include "base/result.h"
 
@@ -68,6 +71,19 @@ void combine(Element element, Reduction how, const void* from, void* to, std::in
       break;
   }
   ASSERT(element != Element::Byte);
+}
+
+// Some at a time, so that they are still at hand when they are copied back.
+void combine_both(Element element, Reduction how, void* from, void* to, std::int64_t count) {
+  constexpr std::int64_t kBlock = 4096;
+  const std::int64_t width = static_cast<std::int64_t>(size_of(element));
+  for (std::int64_t i = 0; i < count; i += kBlock) {
+    const std::int64_t n = std::min(kBlock, count - i);
+    std::byte* const there = static_cast<std::byte*>(from) + i * width;
+    std::byte* const here = static_cast<std::byte*>(to) + i * width;
+    combine(element, how, there, here, n);
+    std::memcpy(there, here, static_cast<std::size_t>(n * width));
+  }
 }
 
 }  // namespace narrows

@@ -11,5 +11,7 @@ enum class Reduction { Sum, Max };
 
 // The element must not be Byte.
 void combine(Element element, Reduction how, const void* from, void* to, std::int64_t count);
+// And from[i] = to[i]: both hold the result.
+void combine_both(Element element, Reduction how, void* from, void* to, std::int64_t count);
 
 }  // namespace narrows

@@ -24,7 +24,10 @@ class ThreadCommunicator final : public Communicator {
                      self.progress),
         self_(self),
         world_(self.world),
-        group_(group) {}
+        group_(group) {
+    // What is written back would travel without the links' knowing.
+    if (!world_.links.are_slow()) share_memory();
+  }
 
   Result<std::unique_ptr<Communicator>> split(int color, int key) override;
   void alive() override { self_.beat(); }

@@ -17,6 +17,9 @@ constexpr std::int64_t kLongestSleep = 1'000'000;  // so that deadlines are look
 constexpr std::int64_t kShortestSleep = 20'000;
 constexpr int kSpins = 200;
 constexpr int kYields = 20;
+// Of a rank with a processor of its own: some 200 us, as long as ranks usually wait for one another
+// and as it takes to be woken.
+constexpr int kOwnYields = 400;
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -86,9 +89,10 @@ void ThreadRank::idle(int spins, bool is_owner) {
     mine = current;
     return;
   }
-  const int patience = world.is_crowded || !is_owner ? 0 : kSpins;
+  const bool is_patient = is_owner && !world.is_crowded;
+  const int patience = is_patient ? kSpins : 0;
   if (spins < patience) return pause_briefly();
-  if (spins < patience + kYields) {
+  if (spins < patience + (is_patient ? kOwnYields : kYields)) {
     sched_yield();
     return;
   }

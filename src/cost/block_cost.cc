@@ -92,6 +92,11 @@ double load_slowdown(const Chip& chip) {
   return std::max(1.0, *peak / chip.sustained_rate->value);
 }
 
+double slowest_of(const Chip& chip, int chips) {
+  if (!chip.spread || chips < 2) return 1;
+  return 1 + chip.spread->value * expected_maximum_of_normals(chips);
+}
+
 double load_slowdown(double full, double duty) {
   // Power of what does not multiply (memory-bound kernels, waiting for links), over the limit.
   constexpr double kRest = 0.6;

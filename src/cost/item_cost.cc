@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/item_cost.h"
 
+#include <algorithm>
+
 namespace narrows {
 
 std::vector<ItemClass> classes_of(const ModelSpec& model) {
@@ -72,14 +74,14 @@ void stretch(PassCost& pass, double factor) {
 // power brings the clock down, the more the larger their share of the time.
 // The input gradient is taken to multiply as much of its time as the forward pass, so that
 // recomputation changes neither.
-void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange,
-                          double full) {
+void slow_down_under_load(Halves& attention, Halves& mlp, const ExchangeCost& exchange, double full,
+                          double slowest) {
   Seconds multiply, all = 2 * exchange.forward();
   for (const Halves* half : {&attention, &mlp}) {
     multiply += 2 * half->forward.multiply + half->weight_grad.multiply;
     all += 2 * duration(half->forward) + duration(half->weight_grad);
   }
-  const double factor = load_slowdown(full, all > Seconds() ? multiply / all : 0);
+  const double factor = slowest * load_slowdown(full, all > Seconds() ? multiply / all : 0);
   for (Halves* half : {&attention, &mlp}) {
     for (PassCost* pass : {&half->forward, &half->input_grad, &half->weight_grad})
       stretch(*pass, factor);
@@ -191,11 +193,13 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       break;
     }
   }
-  // Kernels of a stack's own generation were measured in training.
-  if (blocks_.software().kernel_generation.empty()) {
-    const double full = load_slowdown(blocks_.cluster().chip);
-    slow_down_under_load(attention, mlp, cost.phases.exchange, full);
-  }
+  // Kernels of a stack's own generation were measured in training, and what the ranks of an expert
+  // group differ by is in its expert_skew.
+  const Chip& chip = blocks_.cluster().chip;
+  const bool timed_alone = blocks_.software().kernel_generation.empty();
+  const double known = timed_alone ? 1 : slowest_of(chip, layout.sharding.ep);
+  slow_down_under_load(attention, mlp, cost.phases.exchange, timed_alone ? load_slowdown(chip) : 1,
+                       std::max(1.0, slowest_ / known));
   return items_
       .emplace(key,
                assemble(attention, mlp, blocks_.software(), multiprocessors(), std::move(cost)))

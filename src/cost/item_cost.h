@@ -46,7 +46,8 @@ struct ItemCost {
 
 class ItemPricer {
  public:
-  explicit ItemPricer(BlockPricer& blocks) : blocks_(blocks) {}
+  explicit ItemPricer(BlockPricer& blocks)
+      : blocks_(blocks), slowest_(slowest_of(blocks.cluster().chip, blocks.cluster().gpus)) {}
 
   const ItemCost& price(ItemClass item, const BlockLayout& layout);
   // An overlapped pair: the forward of `ahead` with the whole backward of `back`, in the steady
@@ -69,6 +70,7 @@ class ItemPricer {
   double multiprocessors() const;  // of the chip; 0 if not published
 
   BlockPricer& blocks_;
+  double slowest_;  // of all chips that train together, over their mean
   std::map<std::pair<ItemClass, BlockLayout>, ItemCost> items_;
   std::map<std::tuple<ItemClass, ItemClass, BlockLayout>, PairCost> pairs_;
 };

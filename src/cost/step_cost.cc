@@ -184,6 +184,12 @@ void StepCost::add_shard_traffic(int index) {
   ticks.weight_grad += in;
 }
 
+double StepCost::speed_alone() const {
+  const Chip& chip = pricer_.blocks().cluster().chip;
+  const double share = chip.multiprocessors ? chip.multiprocessors->value : 1;
+  return share > 0 && share < 1 ? 1 / share : 1;
+}
+
 double StepCost::expert_skew() const {
   return strategy_.ep > 1 ? pricer_.blocks().software().expert_skew : 0;
 }

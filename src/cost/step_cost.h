@@ -75,6 +75,9 @@ class StepCost {
   Tick pair_exposed(Run ahead, Run back) const;
   // Latency of an activation (or its gradient) between neighbouring stages.
   Tick send() const { return send_; }
+  // How many times as fast a rank works when no other does: more than 1 where ranks outnumber the
+  // processors that they share.
+  double speed_alone() const;
   // Of a chunk's time, by how much its expert group's last rank is later; 0 without such groups.
   double expert_skew() const;
 

@@ -41,8 +41,10 @@ struct Chip {
       sustained_rate;  // bf16 at the clock held under tensor load, where it is known
   std::optional<Figure<double>> multiprocessors;  // SMs, CUs or cores
   std::optional<Figure<Frequency>> clock;         // at which the peaks are rated
-  Figure<Bytes> memory;                           // as sold
-  Figure<Bytes> memory_reported;                  // total as the driver reports it
+  // How the pace of chips of one kind differs: standard deviation over mean, under load.
+  std::optional<Figure<double>> spread;
+  Figure<Bytes> memory;           // as sold
+  Figure<Bytes> memory_reported;  // total as the driver reports it
   Figure<Bandwidth> memory_bandwidth;
   std::string memory_type;  // "HBM3"
   std::optional<Figure<Bytes>> l2_cache;

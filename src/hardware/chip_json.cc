@@ -48,6 +48,7 @@ Status read_silicon(JsonObject& object, Chip& chip) {
   if (object.has("multiprocessors"))
     chip.multiprocessors = TRY(read_number_figure(object, "multiprocessors"));
   chip.clock = TRY(read_optional_figure<Frequency>(object, "clock"));
+  if (object.has("spread")) chip.spread = TRY(read_number_figure(object, "spread"));
   chip.power = TRY(read_optional_figure<Watts>(object, "power"));
   chip.die_area = TRY(read_optional_figure<Area>(object, "die_area"));
   chip.die_area_alternative = TRY(read_optional_figure<Area>(object, "die_area_alternative"));
@@ -64,14 +65,17 @@ void set_text(Json& object, const char* key, const std::string& text) {
   if (!text.empty()) object.set(key, text);
 }
 
+void set_number(Json& object, const char* key, const std::optional<Figure<double>>& figure) {
+  if (figure)
+    object.set(key, figure_json(figure->value, figure->source, figure->mark, figure->note));
+}
+
 void set_silicon(Json& object, const Chip& chip) {
   set_optional(object, "matrix_rate", chip.matrix_rate);
   set_optional(object, "sustained_rate", chip.sustained_rate);
-  if (chip.multiprocessors) {
-    const Figure<double>& count = *chip.multiprocessors;
-    object.set("multiprocessors", figure_json(count.value, count.source, count.mark, count.note));
-  }
+  set_number(object, "multiprocessors", chip.multiprocessors);
   set_optional(object, "clock", chip.clock);
+  set_number(object, "spread", chip.spread);
 }
 
 }  // namespace

@@ -11,8 +11,6 @@
 namespace narrows {
 namespace {
 
-using op_parts::Rows32;
-
 std::int64_t whole(double expected) {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(expected + 0.5));
 }
@@ -40,6 +38,11 @@ Measurement moved(const char* name, Direction direction, Bytes traffic) {
   return m;
 }
 
+Multiply format_of(Recipe recipe) {
+  if (recipe == Recipe::Fp8Block) return Multiply::Fp8Block;
+  return recipe == Recipe::F32 ? Multiply::F32 : Multiply::Bf16;
+}
+
 OpCase matmul_of(const GraphSite& site, const Op& op) {
   const Op& forward = forward_of(site, op);
   OpCase c;
@@ -50,9 +53,9 @@ OpCase matmul_of(const GraphSite& site, const Op& op) {
   c.what.matmul = op.matmul;
   c.what.matmul.m = exactly(static_cast<double>(whole(op.matmul.m.expected)));
   // The router multiplies in f32 whatever the recipe.
-  const bool narrow = op.precision != Recipe::F32 && forward.name != "router";
+  const Multiply format = forward.name == "router" ? Multiply::F32 : format_of(op.precision);
   const std::int64_t stride = extent(site, forward.inputs.front()).columns;
-  c.run = op_parts::matmul(c.what.matmul, op.direction, std::max(stride, op.matmul.k), narrow);
+  c.run = op_parts::matmul(c.what.matmul, op.direction, std::max(stride, op.matmul.k), format);
   return c;
 }
 
@@ -67,44 +70,64 @@ OpCase attention_of(const GraphSite& site, const Op& op) {
   return c;
 }
 
+// What moves memory: `name` is its class, its own words are the forward op's.
+OpCase move_of(const GraphSite& site, const Op& op, const char* name) {
+  OpCase c;
+  c.name = forward_of(site, op).name;
+  c.what = moved(name, op.direction, op.traffic);
+  return c;
+}
+
+// Of queries and keys, head by head, where they lie side by side with the values.
+op_parts::HeadRows heads_of(const GraphSite& site, std::int64_t rows) {
+  const AttentionSpec& a = site.model.attention;
+  const int tp = site.sharding.tp;
+  return {rows, a.heads / tp, std::max(1, a.kv_heads / tp), a.head_dim};
+}
+
 // `columns` of the norm's input are normalised; of MLA's latent only those before the rotated key.
 OpCase norm_of(const GraphSite& site, const Op& op) {
-  const Op& forward = forward_of(site, op);
-  OpCase c;
-  c.name = forward.name;
-  c.what = moved("norm", op.direction, op.traffic);
-  const Rows32 in = extent(site, forward.inputs.front());
+  OpCase c = move_of(site, op, "norm");
+  const TensorId input = forward_of(site, op).inputs.front();
+  const Rows32 in = extent(site, input);
   const std::int64_t columns =
-      forward.name == "kv latent norm" ? site.model.attention.kv_lora : in.columns;
-  const bool begins = forward.inputs.front() == site.graph.input;
-  c.run = op_parts::norm(in, columns, op.direction, begins);
+      c.name == "kv latent norm" ? site.model.attention.kv_lora : in.columns;
+  const bool adds = input == site.graph.input;
+  c.extent = {in.rows, columns};
+  if (c.name == "qk norm") {
+    c.run = op_parts::head_norm(heads_of(site, in.rows), op.direction);
+  } else if (site.model.norm == NormKind::Layer) {
+    c.run = op_parts::layer_norm(in, op.direction, adds);
+  } else {
+    c.run = op_parts::norm(in, columns, op.direction, adds);
+  }
   return c;
 }
 
 OpCase rope_of(const GraphSite& site, const Op& op) {
-  OpCase c;
-  c.name = "rope";
-  c.what = moved("rope", op.direction, op.traffic);
+  OpCase c = move_of(site, op, "rope");
   const std::int64_t rows = extent(site, forward_of(site, op).inputs.front()).rows;
+  const AttentionSpec& a = site.model.attention;
+  const bool is_plain = a.kind != AttentionKind::Mla;
+  const std::int64_t heads = (a.heads + a.kv_heads) / site.sharding.tp;
+  c.extent = {rows, is_plain ? heads * a.head_dim : 0};  // MLA assembles its keys in it
   c.run = op_parts::rope(rows, site.model.attention, site.sharding, op.direction);
   return c;
 }
 
 OpCase activation_of(const GraphSite& site, const Op& op) {
-  const Op& forward = forward_of(site, op);
-  OpCase c;
-  c.name = forward.name;
-  c.what = moved("activation", op.direction, op.traffic);
-  const bool weighs = forward.name.starts_with("expert ");
-  c.run = op_parts::activation(extent(site, forward.outputs.front()), op.direction, weighs);
+  OpCase c = move_of(site, op, "activation");
+  c.extent = extent(site, forward_of(site, op).outputs.front());
+  c.run = site.model.activation == Activation::Gelu
+              ? op_parts::gelu(c.extent, op.direction)
+              : op_parts::activation(c.extent, op.direction, c.name.starts_with("expert "));
   return c;
 }
 
 OpCase router_of(const GraphSite& site, const Op& op) {
-  OpCase c;
-  c.name = "router";
-  c.what = moved("router", op.direction, op.traffic);
+  OpCase c = move_of(site, op, "router");
   const std::int64_t rows = extent(site, forward_of(site, op).inputs.front()).rows;
+  c.extent = {rows, site.model.moe->experts};
   c.run = op_parts::router(rows, *site.model.moe, op.direction);
   // Who gets which token is planned once it is chosen.
   if (op.direction == Direction::Forward)
@@ -115,49 +138,46 @@ OpCase router_of(const GraphSite& site, const Op& op) {
 // A layer lays tokens out as copies and sums copies up again, forward and backward; both move the
 // same bytes, so that their class holds the mean of the two.
 OpCase permute_of(const GraphSite& site, const Op& op) {
-  const Op& forward = forward_of(site, op);
-  const bool out = forward.name == "permute";  // to the experts, or back
-  OpCase c;
-  c.name = forward.name;
-  c.what = moved("permute", op.direction, op.traffic);
-  const Rows32 in = extent(site, forward.inputs.front());
-  const Rows32 to = extent(site, forward.outputs.front());
-  const Rows32 copies = out ? to : in;
+  OpCase c = move_of(site, op, "permute");
+  const bool out = c.name == "permute";  // to the experts, or back
+  const Rows32 in = extent(site, forward_of(site, op).inputs.front());
+  const Rows32 to = extent(site, forward_of(site, op).outputs.front());
+  c.extent = out ? to : in;  // the copies
   const std::int64_t received = out ? in.rows : to.rows;
-  c.run = op_parts::after(op_parts::spread_rows(received, copies),
-                          op_parts::merge_rows(received, copies));
+  c.run = op_parts::after(op_parts::spread_rows(received, c.extent),
+                          op_parts::merge_rows(received, c.extent));
   c.parts = 2;
   return c;
 }
 
 OpCase sum_of(const GraphSite& site, const Op& op) {
-  OpCase c;
-  c.name = op.name;
-  c.what = moved("elementwise", op.direction, op.traffic);
-  const std::int64_t count = op.inputs.empty()
-                                 ? 1
-                                 : extent(site, forward_of(site, op).inputs.front()).rows *
-                                       extent(site, forward_of(site, op).inputs.front()).columns;
-  if (op.direction == Direction::Forward) c.run = op_parts::sum(count);
+  OpCase c = move_of(site, op, "elementwise");
+  if (!op.inputs.empty()) c.extent = extent(site, forward_of(site, op).inputs.front());
+  if (op.direction == Direction::Forward) c.run = op_parts::sum(c.extent.count());
   return c;
 }
 
 OpCase embedding_of(const GraphSite& site, const Op& op) {
-  OpCase c;
+  OpCase c = move_of(site, op, "embedding");
   c.name = "embedding";
-  c.what = moved("embedding", op.direction, op.traffic);
-  const Rows32 out = extent(site, forward_of(site, op).outputs.front());
+  c.extent = extent(site, forward_of(site, op).outputs.front());
   const std::int64_t table = (site.model.vocab + site.sharding.tp - 1) / site.sharding.tp;
-  c.run = op_parts::embedding(out, table, op.direction);
+  c.run = op_parts::embedding(c.extent, table, op.direction);
+  return c;
+}
+
+// Operands are quantised in their matmuls: nothing to run.
+OpCase quantise_of(const GraphSite& site, const Op& op) {
+  OpCase c = move_of(site, op, "quantise");
+  c.extent = extent(site, forward_of(site, op).inputs.front());
   return c;
 }
 
 OpCase loss_of(const GraphSite& site, const Op& op) {
-  OpCase c;
+  OpCase c = move_of(site, op, "loss");
   c.name = "loss";
-  c.what = moved("loss", op.direction, op.traffic);
-  const Rows32 logits = extent(site, forward_of(site, op).inputs.front());
-  if (op.direction == Direction::Forward) c.run = op_parts::loss(logits);
+  c.extent = extent(site, forward_of(site, op).inputs.front());
+  if (op.direction == Direction::Forward) c.run = op_parts::loss(c.extent);
   return c;
 }
 
@@ -202,6 +222,7 @@ OpCase op_case(const GraphSite& site, const Op& op) {
     case OpKind::Loss:
       return loss_of(site, op);
     case OpKind::Quantise:
+      return quantise_of(site, op);
     case OpKind::Optimizer:
     case OpKind::Collective:
       break;
@@ -215,7 +236,7 @@ OpCase matmul_case(Recipe recipe, const MatmulShape& shape) {
   c.what.family = KernelFamily::Matmul;
   c.what.recipe = recipe;
   c.what.matmul = shape;
-  c.run = op_parts::matmul(shape, Direction::Forward, shape.k, recipe != Recipe::F32);
+  c.run = op_parts::matmul(shape, Direction::Forward, shape.k, format_of(recipe));
   return c;
 }
 
@@ -224,6 +245,7 @@ OpCase optimizer_case(std::int64_t parameters) {
   c.name = "optimizer";
   // Weight, gradient and both moments read; weight and moments written.
   c.what = moved("optimizer", Direction::Forward, static_cast<double>(parameters) * 28 * byte);
+  c.extent = {parameters, 1};
   c.run = op_parts::optimizer(parameters);
   return c;
 }
@@ -232,6 +254,7 @@ OpCase packing_case(std::int64_t floats, Direction direction) {
   OpCase c;
   c.name = "packing";
   c.what = moved("quantise", direction, static_cast<double>(floats) * 6 * byte);
+  c.extent = {floats, 1};
   c.run = op_parts::packing(floats, direction != Direction::Forward);
   return c;
 }
@@ -240,15 +263,16 @@ OpCase copy_case(Bytes bytes) {
   OpCase c;
   c.name = "copy";
   c.what = moved("copy", Direction::Forward, 2 * bytes);
-  c.run = op_parts::copy(static_cast<std::int64_t>(bytes / (4 * byte)));
+  c.extent = {static_cast<std::int64_t>(bytes / (4 * byte)), 1};
+  c.run = op_parts::copy(c.extent.count());
   return c;
 }
 
 void run_calibration(Backend& backend, RotatingMemory& memory) {
-  constexpr std::int64_t kSide = 192;
+  constexpr std::int64_t kSide = 160;
   memory.reserve(2 * kSide * kSide, kSide * kSide);
-  const float* const a = memory.input(kSide * kSide);
-  const float* const b = memory.input(kSide * kSide);
+  const float* const a = memory.recent_input(kSide * kSide);
+  const float* const b = memory.recent_input(kSide * kSide);
   backend.run(kernels::Matmul{.m = kSide,
                               .n = kSide,
                               .k = kSide,
@@ -256,7 +280,7 @@ void run_calibration(Backend& backend, RotatingMemory& memory) {
                               .stride_a = kSide,
                               .b = b,
                               .stride_b = kSide,
-                              .c = memory.output(kSide * kSide),
+                              .c = memory.recent_output(kSide * kSide),
                               .stride_c = kSide},
               Multiply::F32);
 }

@@ -17,8 +17,15 @@
 
 namespace narrows {
 
+struct Rows32 {
+  std::int64_t rows = 1;
+  std::int64_t columns = 1;
+  std::int64_t count() const { return rows * columns; }
+};
+
 struct OpCase {
   Measurement what;  // without chip, source and time
+  Rows32 extent;     // of what moves memory: rows and their width, as GpuWork has them
   std::string name;  // of the op that it was found as: "kv_b"
   int parts = 1;     // `run` does the work of so many ops
   std::function<void(Backend& backend, RotatingMemory& memory)> run;
@@ -49,7 +56,8 @@ OpCase packing_case(std::int64_t floats, Direction direction);
 // Rows of memory copied: `bytes` read and as many written.
 OpCase copy_case(Bytes bytes);
 
-// The square matmul that stands beside every sample: about 0.1 ms on a core.
+// The square matmul that stands beside every sample, about 0.05 ms on a core; always on the same
+// memory.
 void run_calibration(Backend& backend, RotatingMemory& memory);
 
 }  // namespace narrows

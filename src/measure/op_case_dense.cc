@@ -80,16 +80,17 @@ void multiply(const MatmulPlan& p, Multiply format, Backend& backend, RotatingMe
   // What waited for the weight gradient waited in bf16.
   const bool waited = format == Multiply::Bf16 && p.direction == Direction::WeightGrad;
   const std::uint16_t* const kept = waited ? memory.narrow_input(p.m() * p.stride) : nullptr;
-  // Gradients of weights are added to; results lie where others lay.
-  const bool adds = p.direction == Direction::WeightGrad;
-  float* out = adds ? memory.output(written) : memory.recent_output(written);
+  // Gradients of weights are added to, and what forward makes is kept: memory that was last used in
+  // another layer. Gradients of inputs lie where others just lay.
+  const bool is_fresh = p.direction != Direction::InputGrad;
+  float* out = is_fresh ? memory.output(written) : memory.recent_output(written);
   for (std::int64_t g = 0; g < p.shape.groups; ++g) {
     const std::int64_t first = p.m() * g / p.shape.groups;
     const std::int64_t rows = p.m() * (g + 1) / p.shape.groups - first;
     if (rows == 0) continue;
     kernels::Matmul op = product(p, {rows, x + first * p.stride, dy + first * p.shape.n,
                                      weight + g * p.shape.n * p.shape.k, out});
-    op.to_bf16 = format == Multiply::Bf16 && p.direction == Direction::Forward;
+    op.to_bf16 = format != Multiply::F32 && p.direction == Direction::Forward;
     if (waited) {
       op.b = nullptr;
       op.b_narrow = kept + first * p.stride;
@@ -187,76 +188,6 @@ void attend_back(const AttentionPlan& p, Backend& backend, RotatingMemory& memor
   backend.run(op);
 }
 
-struct RopePlan {
-  std::int64_t rows = 0, heads = 0, kv_heads = 0;
-  AttentionSpec spec;
-  std::vector<std::int32_t> positions;
-  kernels::RotaryTable table;
-  bool is_mla() const { return spec.kind == AttentionKind::Mla; }
-  std::int64_t width() const {
-    return is_mla() ? heads * spec.qk_dim() : (heads + 2 * kv_heads) * spec.head_dim;
-  }
-};
-
-kernels::Rotation rotation(const RopePlan& p, float* x, bool back) {
-  return {.x = p.is_mla() ? x + p.spec.qk_nope : x,
-          .rows = p.rows,
-          .stride = p.width(),
-          .heads = p.is_mla() ? p.heads : p.heads + p.kv_heads,
-          .head_stride = p.spec.qk_dim(),
-          .positions = p.positions.data(),
-          .table = &p.table,
-          .back = back};
-}
-
-kernels::KeyAssembly assembly(const RopePlan& p) {
-  return {.shared_stride = p.spec.kv_lora + p.spec.qk_rope,
-          .rows = p.rows,
-          .heads = p.heads,
-          .nope = p.spec.qk_nope,
-          .value = p.spec.v_dim,
-          .positions = p.positions.data(),
-          .table = &p.table};
-}
-
-void rotate(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
-  const std::int64_t floats = p.rows * p.width();
-  if (!p.is_mla()) {
-    memory.reserve(floats, floats);
-    const float* const in = memory.input(floats);
-    float* const out = memory.output(floats);
-    std::copy_n(in, floats, out);
-    return backend.run(rotation(p, out, false));
-  }
-  const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
-  const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
-  memory.reserve(kv + latent, 2 * floats);
-  kernels::KeyAssembly keys = assembly(p);
-  keys.kv = memory.input(kv);
-  keys.shared = memory.input(latent) + p.spec.kv_lora;
-  keys.key = memory.output(floats);
-  backend.run(keys);
-  backend.run(rotation(p, memory.output(floats), false));
-}
-
-void rotate_back(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
-  const std::int64_t floats = p.rows * p.width();
-  if (!p.is_mla()) {
-    memory.reserve(0, floats);
-    return backend.run(rotation(p, memory.output(floats), true));
-  }
-  const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
-  const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
-  memory.reserve(floats, floats + kv + latent);
-  backend.run(rotation(p, memory.output(floats), true));
-  float* const dlatent = memory.output(latent);
-  std::fill_n(dlatent, latent, 0.0f);
-  backend.run(kernels::KeyAssemblyGrad{.forward = assembly(p),
-                                       .dkey = memory.input(floats),
-                                       .dkv = memory.output(kv),
-                                       .dshared = dlatent + p.spec.kv_lora});
-}
-
 }  // namespace
 
 Run after(Run first, Run second) {
@@ -266,9 +197,8 @@ Run after(Run first, Run second) {
   };
 }
 
-Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, bool narrow) {
+Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, Multiply format) {
   const MatmulPlan plan{shape, direction, stride};
-  const Multiply format = narrow ? Multiply::Bf16 : Multiply::F32;
   return [plan, format](Backend& b, RotatingMemory& m) { multiply(plan, format, b, m); };
 }
 
@@ -286,20 +216,6 @@ Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction 
   if (direction == Direction::Forward)
     return [plan](Backend& b, RotatingMemory& m) { attend(plan, b, m); };
   return [plan](Backend& b, RotatingMemory& m) { attend_back(plan, b, m); };
-}
-
-Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
-         Direction direction) {
-  RopePlan plan{rows, spec.heads / sharding.tp, std::max(1, spec.kv_heads / sharding.tp), spec, {},
-                {}};
-  const std::int64_t sequence = std::max<std::int64_t>(1, sharding.sequence);
-  for (std::int64_t i = 0; i < rows; ++i)
-    plan.positions.push_back(static_cast<std::int32_t>(i % sequence));
-  plan.table = kernels::rotary_table(sequence, plan.is_mla() ? spec.qk_rope : spec.head_dim,
-                                     Numerics().rope_theta);
-  if (direction == Direction::Forward)
-    return [plan](Backend& b, RotatingMemory& m) { rotate(plan, b, m); };
-  return [plan](Backend& b, RotatingMemory& m) { rotate_back(plan, b, m); };
 }
 
 }  // namespace narrows::op_parts

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "measure/op_case.h"
 #include "measure/rotating_memory.h"
 #include "model/block.h"
 #include "runtime/backend.h"
@@ -13,23 +14,28 @@ namespace narrows::op_parts {
 
 using Run = std::function<void(Backend&, RotatingMemory&)>;
 
-struct Rows32 {
-  std::int64_t rows = 1;
-  std::int64_t columns = 1;
-  std::int64_t count() const { return rows * columns; }
-};
-
 Run after(Run first, Run second);
 
 // op_case_dense.cc. Inputs of a matmul have rows of `stride` floats.
-Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, bool narrow);
+Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, Multiply format);
 Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction direction);
 Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
          Direction direction);
 
-// op_case_rows.cc. `adds`: the gradient that goes round a block joins in.
+// op_case_norms.cc. `adds`: the gradient that goes round a block joins in.
 Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds);
+Run layer_norm(Rows32 in, Direction direction, bool adds);
+// Heads of queries and keys, with as many values as keys behind them in a row.
+struct HeadRows {
+  std::int64_t rows = 1, heads = 1, key_heads = 1, dim = 1;
+  std::int64_t stride() const { return (heads + 2 * key_heads) * dim; }
+  std::int64_t count() const { return rows * stride(); }
+};
+Run head_norm(const HeadRows& in, Direction direction);
 Run activation(Rows32 out, Direction direction, bool weighs);
+Run gelu(Rows32 out, Direction direction);
+
+// op_case_rows.cc
 Run router(std::int64_t rows, const MoeSpec& moe, Direction direction);
 // Received rows become copies, one an expert, and copies become rows again.
 Run spread_rows(std::int64_t received, Rows32 copies);

@@ -1,5 +1,5 @@
-// What works row by row: norms, activations, routing, lookup, loss, optimiser; as the runtime calls
-// it (ops_norm.cc, ops_experts.cc, ops_ends.cc, optimizer.cc).
+// What works row by row: routing, lookup, loss, optimiser; as the runtime calls it (ops_router.cc,
+// ops_experts.cc, ops_ends.cc, optimizer.cc).
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <vector>
@@ -10,14 +10,6 @@
 
 namespace narrows::op_parts {
 namespace {
-
-kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory) {
-  return {.x = memory.input(in.count()),
-          .weight = memory.input(in.columns),
-          .rows = in.rows,
-          .columns = columns,
-          .stride = in.columns};
-}
 
 kernels::Router router_op(std::int64_t rows, const MoeSpec& moe, RotatingMemory& memory) {
   return {.logits = memory.input(rows * moe.experts),
@@ -70,52 +62,6 @@ std::vector<std::int32_t> drawn_rows(std::int64_t count, std::int64_t table) {
 }
 
 }  // namespace
-
-Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds) {
-  if (direction == Direction::Forward) {
-    return [=](Backend& backend, RotatingMemory& memory) {
-      memory.reserve(in.count() + in.columns, in.count());
-      kernels::Norm op = norm_op(in, columns, memory);
-      op.y = memory.output(in.count());
-      backend.run(op);
-    };
-  }
-  return [=](Backend& backend, RotatingMemory& memory) {
-    memory.reserve(3 * in.count() + in.columns, in.count() + in.rows + in.columns);
-    const kernels::Norm forward = norm_op(in, columns, memory);
-    backend.run(kernels::NormGrad{.forward = forward,
-                                  .dy = memory.input(in.count()),
-                                  .add = adds ? memory.input(in.count()) : nullptr,
-                                  .dx = memory.output(in.count()),
-                                  .inverse_rms = memory.output(in.rows),
-                                  .dweight = memory.output(in.columns)});
-  };
-}
-
-Run activation(Rows32 out, Direction direction, bool weighs) {
-  const auto forward = [=](RotatingMemory& memory) {
-    return kernels::SwiGlu{.x = memory.input(2 * out.count()),
-                           .scale = weighs ? memory.input(out.rows) : nullptr,
-                           .rows = out.rows,
-                           .columns = out.columns};
-  };
-  if (direction == Direction::Forward) {
-    return [=](Backend& backend, RotatingMemory& memory) {
-      memory.reserve(2 * out.count() + out.rows, out.count());
-      kernels::SwiGlu op = forward(memory);
-      op.y = memory.output(out.count());
-      backend.run(op);
-    };
-  }
-  return [=](Backend& backend, RotatingMemory& memory) {
-    memory.reserve(3 * out.count() + out.rows, 2 * out.count() + out.rows);
-    const kernels::SwiGlu op = forward(memory);
-    backend.run(kernels::SwiGluGrad{.forward = op,
-                                    .dy = memory.input(out.count()),
-                                    .dx = memory.output(2 * out.count()),
-                                    .dscale = weighs ? memory.output(out.rows) : nullptr});
-  };
-}
 
 Run router(std::int64_t rows, const MoeSpec& moe, Direction direction) {
   if (direction == Direction::Forward) {

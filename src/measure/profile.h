@@ -24,7 +24,7 @@ struct ProfileOptions {
   std::string method;                       // of messages: "threads", "mpi"
   Bytes largest = 16 * MiB;                 // message
   double links_share = 0.3;                 // of the budget, at most
-  Bytes range = 8 * MiB;                    // that inputs rotate around
+  Bytes range = 64 * MiB;                   // that memory rotates around: what a step keeps
   std::set<std::string> known;              // key_of of ops, link_key of links
   const std::atomic<bool>* stop = nullptr;  // borrows
 };

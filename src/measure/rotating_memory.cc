@@ -22,7 +22,7 @@ RotatingMemory::RotatingMemory(Bytes range) {
   grow(written_, floats, false);
 }
 
-void RotatingMemory::grow(std::vector<float>& memory, std::int64_t count, bool with_values) {
+void RotatingMemory::grow(LargeVector<float>& memory, std::int64_t count, bool with_values) {
   const std::int64_t before = std::ssize(memory);
   if (before >= count) return;
   memory.resize(static_cast<std::size_t>(aligned(count)));
@@ -59,7 +59,7 @@ const std::uint16_t* RotatingMemory::narrow_input(std::int64_t count) {
   return piece;
 }
 
-float* RotatingMemory::take(std::vector<float>& memory, std::int64_t& at, std::int64_t count) {
+float* RotatingMemory::take(LargeVector<float>& memory, std::int64_t& at, std::int64_t count) {
   ASSERT(at + count <= std::ssize(memory));
   float* const piece = memory.data() + at;
   at += aligned(count);

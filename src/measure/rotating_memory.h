@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/large_memory.h"
 #include "base/units.h"
 
 namespace narrows {
@@ -32,11 +33,11 @@ class RotatingMemory {
   const std::uint16_t* narrow_input(std::int64_t count);
 
  private:
-  static void grow(std::vector<float>& memory, std::int64_t count, bool with_values);
-  static float* take(std::vector<float>& memory, std::int64_t& at, std::int64_t count);
+  static void grow(LargeVector<float>& memory, std::int64_t count, bool with_values);
+  static float* take(LargeVector<float>& memory, std::int64_t& at, std::int64_t count);
 
-  std::vector<float> read_, written_, recent_, fresh_;
-  std::vector<std::uint16_t> narrow_;
+  LargeVector<float> read_, written_, recent_, fresh_;
+  LargeVector<std::uint16_t> narrow_;
   std::int64_t read_at_ = 0, written_at_ = 0, narrow_at_ = 0;
   std::int64_t recent_at_ = 0, fresh_at_ = 0;
 };

@@ -20,8 +20,11 @@ std::vector<int> divisors(int n) {
 // The cases, each once.
 class Collector {
  public:
+  // `all`: also passes that cannot be run by the runtime's own backend.
+  explicit Collector(bool all = false) : all_(all) {}
+
   void add(OpCase c) {
-    if (!c.run || !known_.insert(key_of(c.what)).second) return;
+    if (c.name.empty() || (!all_ && !c.run) || !known_.insert(key_of(c.what)).second) return;
     cases_.push_back(std::move(c));
   }
   void add(const GraphSite& site, const std::vector<Op>& ops) {
@@ -34,6 +37,7 @@ class Collector {
   std::vector<OpCase> take() { return std::move(cases_); }
 
  private:
+  bool all_;
   std::set<std::string> known_;
   std::vector<OpCase> cases_;
 };
@@ -80,12 +84,15 @@ std::vector<BlockKind> kinds_of(const ModelSpec& model) {
 }
 
 void add_rates(Collector& to, const std::vector<Recipe>& recipes) {
-  for (const Recipe recipe : recipes) to.add(matmul_case(recipe, {exactly(1024), 1024, 1024, 1}));
+  const MatmulShape square{exactly(1024), 1024, 1024, 1};
+  for (const Recipe recipe : recipes) to.add(matmul_case(recipe, square));
+  // What rounding in software costs is a rate too.
+  to.add(matmul_case(Recipe::Fp8Block, square));
   for (const double size : {1.0, 4.0, 16.0}) to.add(copy_case(size * MiB));
 }
 
-void add_optimizer(Collector& to) {
-  for (std::int64_t parameters = 1 << 12; parameters <= 1 << 22; parameters *= 4)
+void add_optimizer(Collector& to, std::int64_t most = 1 << 22) {
+  for (std::int64_t parameters = 1 << 12; parameters <= most; parameters *= 4)
     to.add(optimizer_case(parameters));
 }
 
@@ -111,7 +118,7 @@ std::vector<Sharding> shardings_of(const ModelSpec& model, const ShapeSpace& spa
 }
 
 std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space) {
-  Collector cases;
+  Collector cases(space.on_gpu);
   add_rates(cases, space.recipes);
   for (const Sharding& sharding : shardings_of(model, space)) {
     for (const BlockKind kind : kinds_of(model)) {
@@ -133,7 +140,7 @@ std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space) {
       }
     }
   }
-  add_optimizer(cases);
+  add_optimizer(cases, space.on_gpu ? 1 << 28 : 1 << 22);
   for (std::int64_t floats = 1 << 14; floats <= 1 << 22; floats *= 4) {
     cases.add(packing_case(floats, Direction::Forward));
     cases.add(packing_case(floats, Direction::InputGrad));

@@ -99,7 +99,8 @@ Result<Cluster> local_cluster(const LocalMachine& machine, std::span<const Measu
   chip.architecture = kCpuArchitecture;
   chip.peak["fp32"] = figure(wide, machine);
   if (narrow > FlopRate()) chip.peak["bf16"] = figure(narrow, machine);
-  chip.multiprocessors = figure(1.0, machine);
+  const double share = static_cast<double>(machine.processors) / machine.ranks;
+  chip.multiprocessors = figure(machine.processors > 0 ? std::min(1.0, share) : 1.0, machine);
   chip.memory = figure(0.9 / machine.ranks * machine.memory, machine);
   chip.memory_reported = chip.memory;
   chip.memory_bandwidth = figure(copy, machine);

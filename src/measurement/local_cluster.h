@@ -20,11 +20,14 @@ struct LocalMachine {
   int ranks = 1;
   Bytes memory;          // of the whole machine
   std::string measured;  // how, for the sources: "self-timing of 2 s", "profile"
+  int processors = 0;    // that the ranks share; 0 = one each
 };
 
 // Rates: the most that a forward matmul of each format, a copy and a message reached; a cluster of
-// two ranks or more whose links were not measured takes the copy's rate and 5 us. Memory: the
-// machine's, less a tenth for the system, in equal parts. NotFound without f32 matmuls or copies.
+// two ranks or more whose links were not measured takes the copy's rate and 5 us. Where ranks
+// outnumber processors a rank has so much of a multiprocessor: its times are those of ranks that
+// all run, and one that waits leaves its share to the others. Memory: the machine's, less a tenth
+// for the system, in equal parts. NotFound without f32 matmuls or copies.
 Result<Cluster> local_cluster(const LocalMachine& machine, std::span<const Measurement> kernels,
                               std::span<const LinkMeasurement> links);
 

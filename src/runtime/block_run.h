@@ -18,6 +18,9 @@ struct BoundWeight {
   Weight weight;
   float* value = nullptr;
   float* gradient = nullptr;  // accumulated over micro-batches
+  // Whether the gradient's memory is still that of the step before, for the first W to overwrite;
+  // null: it was cleared.
+  bool* is_stale = nullptr;
 };
 
 struct Block {

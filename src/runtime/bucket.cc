@@ -41,43 +41,23 @@ const char* name_of(BlockKind kind) {
   return "";
 }
 
-int size_of(const Communicator* group) { return group == nullptr ? 1 : group->size(); }
-int place_in(const Communicator* group) { return group == nullptr ? 0 : group->rank(); }
+bool multiplies(const Block& block, const Weight& weight) {
+  const std::vector<Op>& ops = block.graph.forward;
+  return std::any_of(ops.begin(), ops.end(), [&](const Op& op) {
+    return op.kind == OpKind::Matmul && op.name == weight.op;
+  });
+}
 
 // Whole cache lines for every share.
 constexpr std::int64_t kAlign = 16;
 
 }  // namespace
 
-Communicator* Buckets::shard_of(const Bucket& bucket) const {
-  const Groups& g = rank_.groups;
-  return bucket.group == WeightGroup::Experts ? g.expert_shard.get() : g.shard.get();
-}
-
-Communicator* Buckets::across(const Bucket& bucket) const {
-  const Groups& g = rank_.groups;
-  switch (bucket.group) {
-    case WeightGroup::Replicas:
-    case WeightGroup::Copies:
-      return g.replicas_across.get();
-    case WeightGroup::Stage:
-      return g.stage_across.get();
-    case WeightGroup::Experts:
-      return g.experts_across.get();
-  }
-  return nullptr;
-}
-
-Communicator* Buckets::twins(const Bucket& bucket) const {
-  const Groups& g = rank_.groups;
-  if (bucket.is_embedding) return g.embedding.get();
-  return bucket.is_head ? g.head.get() : g.mirror.get();
-}
-
 Buckets::Buckets(RankContext& rank, std::vector<Block*> blocks) : rank_(rank) {
   for (Block* block : blocks) place(*block);
   for (Bucket& bucket : buckets_) allocate(bucket);
   for (Block* block : blocks) {
+    if (rank.strategy().zero < 2) mark_overwritten(*block);
     if (rank.strategy().zero < 3) bind_values(*block);
     if (rank.strategy().zero < 2) bind_gradients(*block);
   }
@@ -123,13 +103,17 @@ void Buckets::place(Block& block) {
 void Buckets::allocate(Bucket& bucket) {
   const int zero = rank_.strategy().zero;
   const Communicator* shard = zero > 0 ? shard_of(bucket) : nullptr;
-  const std::int64_t shares = size_of(shard);
+  const std::int64_t shares = group_size(shard);
   const std::int64_t unit = shares * kAlign;
   bucket.count = (bucket.count + unit - 1) / unit * unit;
-  bucket.first = bucket.count / shares * place_in(shard);
+  bucket.first = bucket.count / shares * group_rank(shard);
   bucket.last = bucket.first + bucket.count / shares;
-  bucket.holders = size_of(across(bucket)) * size_of(twins(bucket));
-  if (bucket.group == WeightGroup::Copies) bucket.holders *= rank_.strategy().tp;
+  bucket.holders = group_size(across(bucket)) * group_size(twins(bucket));
+  bucket.place = group_rank(across(bucket)) * group_size(twins(bucket)) + group_rank(twins(bucket));
+  if (bucket.group == WeightGroup::Copies) {
+    bucket.holders *= rank_.strategy().tp;
+    bucket.place = bucket.place * rank_.strategy().tp + rank_.at.tp;
+  }
   const std::int64_t share = bucket.last - bucket.first;
   bucket.value.assign(at(zero < 3 ? bucket.count : share), 0);
   bucket.gradient.assign(at(zero < 2 ? bucket.count : share), 0);
@@ -165,6 +149,22 @@ void Buckets::bind_gradients(Block& block) {
   }
 }
 
+// Tables of the vocabulary may be read by several blocks.
+void Buckets::mark_overwritten(Block& block) {
+  for (const auto& [owner, places] : places_) {
+    if (owner != &block) continue;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      Bucket& bucket = buckets_[at(places[i].bucket)];
+      if (bucket.is_embedding || bucket.is_head) continue;
+      for (BucketWeight& w : bucket.weights) {
+        if (w.offset != places[i].offset || !multiplies(block, w.weight)) continue;
+        w.is_overwritten = true;
+        block.weights[i].is_stale = &w.is_stale;
+      }
+    }
+  }
+}
+
 std::vector<int> Buckets::used_by(const Block& block) const {
   std::vector<int> used;
   for (const auto& [owner, places] : places_) {
@@ -176,124 +176,28 @@ std::vector<int> Buckets::used_by(const Block& block) const {
   return used;
 }
 
-Status Buckets::acquire_values(Block& block) {
-  if (rank_.strategy().zero < 3) return {};
-  for (const int index : used_by(block)) {
-    Bucket& bucket = buckets_[at(index)];
-    if (bucket.value_uses++ > 0) continue;
-    const OpTimer timer(rank_.log, StepWork::GatherWeights);
-    bucket.whole_value = rank_.pool.matrix(1, bucket.count);
-    const Buffer whole(bucket.whole_value.data(), bucket.count, Element::F32);
-    if (Communicator* shard = shard_of(bucket)) {
-      TRY(shard->all_gather(bucket.value, whole));
-    } else {
-      std::copy(bucket.value.begin(), bucket.value.end(), bucket.whole_value.data());
-    }
-  }
-  bind_values(block);
-  return {};
-}
-
-void Buckets::release_values(Block& block) {
-  if (rank_.strategy().zero < 3) return;
-  for (const int index : used_by(block)) {
-    Bucket& bucket = buckets_[at(index)];
-    if (--bucket.value_uses == 0) bucket.whole_value.release();
-  }
-}
-
-void Buckets::acquire_gradients(Block& block) {
-  if (rank_.strategy().zero < 2) return;
-  for (const int index : used_by(block)) {
-    Bucket& bucket = buckets_[at(index)];
-    if (bucket.gradient_uses++ == 0) bucket.whole_gradient = rank_.pool.zeros(1, bucket.count);
-  }
-  bind_gradients(block);
-}
-
-Status Buckets::release_gradients(Block& block) {
-  if (rank_.strategy().zero < 2) return {};
-  for (const int index : used_by(block)) {
-    Bucket& bucket = buckets_[at(index)];
-    if (--bucket.gradient_uses == 0) TRY(scatter(bucket));
-  }
-  return {};
-}
-
-// Of pieces that several tensor-parallel ranks hold, each has the part of its own heads.
-Status Buckets::join_copies(const Bucket& bucket, float* gradient) {
-  if (rank_.groups.kv == nullptr) return {};
-  for (const BucketWeight& w : bucket.weights) {
-    for (const WeightPiece& p : w.weight.pieces) {
-      if (p.copies == 1) continue;
-      const Buffer piece(gradient + w.offset + p.offset, p.piece_rows * p.stride, Element::F32);
-      TRY(rank_.groups.kv->all_reduce(piece));
-    }
-  }
-  return {};
-}
-
-// The whole gradient's sum over the shares' ranks, added to this rank's share.
-Status Buckets::scatter(Bucket& bucket) {
-  const OpTimer timer(rank_.log, StepWork::ScatterGradients);
-  TRY(join_copies(bucket, bucket.whole_gradient.data()));
-  Storage part = rank_.pool.matrix(1, bucket.last - bucket.first);
-  const Buffer whole(bucket.whole_gradient.data(), bucket.count, Element::F32);
-  const Buffer mine(part.data(), part.count(), Element::F32);
-  if (Communicator* shard = shard_of(bucket)) {
-    TRY(shard->reduce_scatter(whole, mine));
-  } else {
-    std::copy_n(bucket.whole_gradient.data(), part.count(), part.data());
-  }
-  float* share = bucket.gradient.data();
-  rank_.backend.run(kernels::Add{part.data(), share, share, part.count()});
-  bucket.whole_gradient.release();
-  return {};
-}
-
-Status Buckets::reduce() {
-  const OpTimer timer(rank_.log, StepWork::ReduceGradients);
-  // Ranks that hold the same buckets may list them in another order (DualPipe's mirror).
-  std::vector<Bucket*> order;
-  for (Bucket& bucket : buckets_) order.push_back(&bucket);
-  std::sort(order.begin(), order.end(),
-            [](const Bucket* a, const Bucket* b) { return a->name < b->name; });
-  for (Bucket* bucket : order) {
-    if (rank_.strategy().zero < 2) TRY(join_copies(*bucket, bucket->gradient.data()));
-    const Buffer share(gradient_share(*bucket), bucket->last - bucket->first, Element::F32);
-    Communicator* shard = shard_of(*bucket);
-    if (rank_.strategy().zero == 1 && shard != nullptr) {
-      TRY(shard->reduce_scatter(bucket->gradient, share));
-    }
-    if (Communicator* all = across(*bucket)) TRY(all->all_reduce(share));
-    if (Communicator* others = twins(*bucket)) TRY(others->all_reduce(share));
-  }
-  return {};
-}
-
-Status Buckets::gather() {
-  const int zero = rank_.strategy().zero;
-  if (zero == 0 || zero == 3) return {};
-  const OpTimer timer(rank_.log, StepWork::SendWeights);
-  for (Bucket& bucket : buckets_) {
-    Communicator* shard = shard_of(bucket);
-    if (shard == nullptr) continue;
-    const View share(value_share(bucket), bucket.last - bucket.first, Element::F32);
-    TRY(shard->all_gather(share, bucket.value));
-  }
-  return {};
-}
-
 void Buckets::clear_gradients() {
   const OpTimer timer(rank_.log, StepWork::ClearGradients);
   for (Bucket& bucket : buckets_) {
-    rank_.backend.clear(bucket.gradient.data(), std::ssize(bucket.gradient));
+    if (rank_.strategy().zero >= 2) {
+      rank_.backend.clear(bucket.gradient.data(), std::ssize(bucket.gradient));
+      continue;
+    }
+    for (BucketWeight& w : bucket.weights) {
+      w.is_stale = w.is_overwritten;
+      if (!w.is_stale) rank_.backend.clear(bucket.gradient.data() + w.offset, w.weight.count);
+    }
   }
 }
 
-bool Buckets::leads(const Bucket& bucket) const {
-  const bool is_first = place_in(across(bucket)) == 0 && place_in(twins(bucket)) == 0;
-  return is_first && (bucket.group != WeightGroup::Copies || rank_.at.tp == 0);
+BucketRun Buckets::counted(const Bucket& bucket) const {
+  const std::int64_t lines = (bucket.last - bucket.first) / kAlign;
+  const auto begin = [&](std::int64_t place) {
+    return bucket.first + lines * place / bucket.holders * kAlign;
+  };
+  return {begin(bucket.place), begin(bucket.place + 1)};
 }
+
+bool Buckets::leads(const Bucket& bucket) const { return bucket.place == 0; }
 
 }  // namespace narrows

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/large_memory.h"
 #include "runtime/block_run.h"
 
 namespace narrows {
@@ -19,6 +20,8 @@ namespace narrows {
 struct BucketWeight {
   Weight weight;
   std::int64_t offset = 0;
+  bool is_overwritten = false;  // a matmul's, read by one block: its first W need not add
+  bool is_stale = false;        // … and that is still to come in this step
 };
 
 struct Bucket {
@@ -31,16 +34,23 @@ struct Bucket {
   std::int64_t count = 0;  // elements, a multiple of the shares
   std::int64_t first = 0;  // of this rank's share
   std::int64_t last = 0;
-  int holders = 1;                                 // ranks with the same share
-  std::vector<float> value;                        // whole; under ZeRO 3 the share
-  std::vector<float> gradient;                     // whole; from ZeRO 2 the share
-  std::vector<float> first_moment, second_moment;  // the share
+  int holders = 1;                                 // ranks with the same share …
+  int place = 0;                                   // … and which of them this one is
+  LargeVector<float> value;                        // whole; under ZeRO 3 the share
+  LargeVector<float> gradient;                     // whole; from ZeRO 2 the share
+  LargeVector<float> first_moment, second_moment;  // the share
   // The same in bf16, where the plan's software keeps moments so; then there are none in floats.
-  std::vector<std::uint16_t> first_moment_bf16, second_moment_bf16;
+  LargeVector<std::uint16_t> first_moment_bf16, second_moment_bf16;
   // ZeRO 3, ZeRO 2: whole arrays while they are needed, and by how many.
   Storage whole_value, whole_gradient;
   int value_uses = 0;
   int gradient_uses = 0;
+};
+
+// Elements [first, last) of a bucket.
+struct BucketRun {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
 };
 
 class Buckets {
@@ -72,6 +82,11 @@ class Buckets {
   float* value_share(Bucket& bucket) const {
     return bucket.value.data() + (rank_.strategy().zero < 3 ? bucket.first : 0);
   }
+  const float* gradient_share(const Bucket& bucket) const {
+    return bucket.gradient.data() + (rank_.strategy().zero < 2 ? bucket.first : 0);
+  }
+  // What this rank counts of a share that several hold: together they count all of it, once.
+  BucketRun counted(const Bucket& bucket) const;
   // Of all ranks with the same share one leads: it alone writes the share into a checkpoint.
   bool leads(const Bucket& bucket) const;
 
@@ -85,6 +100,7 @@ class Buckets {
   void allocate(Bucket& bucket);
   void bind_values(Block& block);
   void bind_gradients(Block& block);
+  void mark_overwritten(Block& block);
   std::vector<int> used_by(const Block& block) const;
   Communicator* shard_of(const Bucket& bucket) const;
   Communicator* across(const Bucket& bucket) const;

@@ -1,6 +1,8 @@
 // A chunk of the model on a rank: the blocks of a run of items, one after the other. What enters
 // and leaves is the residual stream, and backward its gradient; the embedding takes tokens and the
-// head ends in the loss, so that a chunk with one of them takes or gives an empty matrix there.
+// head ends in the loss, so that a chunk with one of them takes or gives an empty matrix there. The
+// stream runs through the blocks in order; only a multi-token-prediction block stands beside it:
+// the block behind goes on from the stream that entered there.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,9 +12,6 @@
 #include "runtime/bucket.h"
 
 namespace narrows {
-
-// The residual stream runs through the blocks of a chunk in order; only a multi-token-prediction
-// block stands beside it: the block behind goes on from the stream that entered there.
 
 // One micro-batch on its way through a chunk.
 struct ChunkRun {

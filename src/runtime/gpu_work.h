@@ -20,8 +20,8 @@
 namespace narrows {
 
 // `rows` and `columns` of ops that move memory: a norm's tokens and width, SwiGLU's outputs, a
-// router's tokens and experts, a loss's tokens and vocabulary, an optimizer's parameters (columns
-// 1).
+// router's tokens and experts, a loss's tokens and vocabulary, an embedding's tokens and width, an
+// optimizer's parameters (columns 1).
 struct GpuWork {
   OpKind kind = OpKind::Matmul;
   Direction direction = Direction::Forward;
@@ -32,11 +32,20 @@ struct GpuWork {
   std::int64_t columns = 0;
 };
 
+// What no kernel can do without.
+struct GpuFloor {
+  double flops = 0;  // multiply and add; causal attention counts half
+  double bytes = 0;  // read and written
+};
+GpuFloor floor_of(const GpuWork& work);
+
 struct GpuTimes {
   std::vector<gpu::Sample> samples;
-  double flops = 0;  // multiply and add; causal attention counts half
-  double bytes = 0;  // the least that must be read and written
+  GpuFloor floor;
 };
+// From the first kernel's start to the last one's end, where CUPTI saw them; else between the
+// events.
+Seconds kernel_time(const gpu::Sample& sample);
 
 struct GpuRules {
   int warm = 2;

@@ -28,6 +28,10 @@ struct Groups {
   Group embedding, head;
 };
 
+// Of a group and of this rank in it; null is this rank alone.
+inline int group_size(const Communicator* group) { return group == nullptr ? 1 : group->size(); }
+inline int group_rank(const Communicator* group) { return group == nullptr ? 0 : group->rank(); }
+
 // Every rank of the world calls it alike.
 Result<Groups> make_groups(const Plan& plan, Communicator* world);
 

@@ -14,6 +14,7 @@ struct Group {
   std::int64_t weight_offset = 0;
 };
 
+// Experts that got no rows are left out.
 std::vector<Group> groups_of(const OpSite& site, const Op& op, std::int64_t rows) {
   if (!is_grouped(op)) return {{0, rows, 0}};
   const std::vector<std::int64_t>& first = site.run.exchange.first_of_expert;
@@ -50,6 +51,20 @@ Operand operand(const OpSite& site, Storage& storage, Multiply format) {
 
 // Scores of experts and of tokens are not rounded.
 bool stays_wide(const Op& op) { return op.name == "router" || op.name == "head"; }
+
+// Whether the gradient is to be overwritten, once a step; what no row will reach is cleared.
+bool begins_gradient(const OpSite& site, const Op& op, const BoundWeight& weight) {
+  if (weight.is_stale == nullptr || !*weight.is_stale) return false;
+  *weight.is_stale = false;
+  if (!is_grouped(op)) return true;
+  const std::vector<std::int64_t>& first = site.run.exchange.first_of_expert;
+  const std::int64_t size = op.matmul.n * op.matmul.k;
+  for (std::size_t e = 0; e + 1 < first.size(); ++e) {
+    if (first[e + 1] > first[e]) continue;
+    site.rank.backend.clear(weight.gradient + static_cast<std::int64_t>(e) * size, size);
+  }
+  return true;
+}
 
 // What all tensor-parallel ranks hold alike is added in front of the sum over them, by one.
 bool adds(const OpSite& site, const BoundWeight& bias) {
@@ -107,6 +122,7 @@ void linear_weight_grad(const OpSite& site, int index) {
   const Multiply format = format_of(site, op);
   const Operand dy = operand(site, site.waiting_grad(op.outputs.front()), format);
   const Operand x = operand(site, site.waiting_value(op.inputs.front()), format);
+  const float beta = begins_gradient(site, op, site.weight(index)) ? 0.0f : 1.0f;
   for (const Group& g : groups_of(site, op, dy.rows)) {
     const std::int64_t first_dy = g.first * dy.columns;
     const std::int64_t first_x = g.first * x.columns;
@@ -119,7 +135,7 @@ void linear_weight_grad(const OpSite& site, int index) {
                         .stride_a = dy.columns,
                         .b = x.wide == nullptr ? nullptr : x.wide + first_x,
                         .stride_b = x.columns,
-                        .beta = 1,
+                        .beta = beta,
                         .c = site.weight(index).gradient + g.weight_offset,
                         .stride_c = op.matmul.k,
                         .a_narrow = dy.narrow == nullptr ? nullptr : dy.narrow + first_dy,

@@ -70,15 +70,20 @@ kernels::HeadNorm head_norm_of(const OpSite& site, int index) {
   const AttentionSpec& a = site.rank.model().attention;
   const int tp = site.rank.strategy().tp;
   const Storage& x = site.value(op_at(site, index).inputs.front());
-  return {.x = x.data(),
-          .weight = site.weight(index).value,
-          .rows = x.rows(),
-          .heads = a.heads / tp,
-          .key_heads = std::max(1, a.kv_heads / tp),
-          .dim = a.head_dim,
-          .stride = x.columns(),
-          .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
-          .to_bf16 = site.rounds()};
+  kernels::HeadNorm op{.x = x.data(),
+                       .weight = site.weight(index).value,
+                       .rows = x.rows(),
+                       .heads = a.heads / tp,
+                       .key_heads = std::max(1, a.kv_heads / tp),
+                       .dim = a.head_dim,
+                       .stride = x.columns(),
+                       .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
+                       .to_bf16 = site.rounds()};
+  if (a.qk_norm != QkNorm::Full) return op;
+  op.dim = op.heads * a.head_dim;
+  op.key_dim = op.key_heads * a.head_dim;
+  op.heads = op.key_heads = 1;
+  return op;
 }
 
 }  // namespace

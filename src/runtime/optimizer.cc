@@ -26,17 +26,25 @@ double learning_rate(const OptimizerOptions& options, std::int64_t step) {
 
 namespace {
 
-// Of what another rank counts.
-double squares_of_copies(Bucket& bucket, Buckets& buckets, RankContext& rank) {
-  double sum = 0;
+// Of a run that lies in this rank's share.
+double squares(const Bucket& bucket, const BucketRun& run, const Buckets& buckets,
+               RankContext& rank) {
+  if (run.first >= run.last) return 0;
+  const float* const share = buckets.gradient_share(bucket);
+  return rank.backend.sum_of_squares(share + (run.first - bucket.first), run.last - run.first);
+}
+
+// Those that this rank counts; of pieces that are another's copies none.
+double squares_of(const Bucket& bucket, const Buckets& buckets, RankContext& rank) {
+  const BucketRun mine = buckets.counted(bucket);
+  double sum = squares(bucket, mine, buckets, rank);
   for (const BucketWeight& w : bucket.weights) {
     for (const WeightPiece& p : w.weight.pieces) {
+      if (!p.is_copy) continue;
       const std::int64_t begin = w.offset + p.offset;
-      const std::int64_t first = std::max(bucket.first, begin);
-      const std::int64_t last = std::min(bucket.last, begin + p.piece_rows * p.stride);
-      if (!p.is_copy || first >= last) continue;
-      const float* at = buckets.gradient_share(bucket) + (first - bucket.first);
-      sum += rank.backend.sum_of_squares(at, last - first);
+      const std::int64_t end = begin + p.piece_rows * p.stride;
+      sum -=
+          squares(bucket, {std::max(mine.first, begin), std::min(mine.last, end)}, buckets, rank);
     }
   }
   return sum;
@@ -47,11 +55,7 @@ double squares_of_copies(Bucket& bucket, Buckets& buckets, RankContext& rank) {
 Result<double> gradient_norm(Buckets& buckets, RankContext& rank) {
   const OpTimer timer(rank.log, StepWork::GradientNorm);
   double sum = 0;
-  for (Bucket& bucket : buckets.all()) {
-    const std::int64_t share = bucket.last - bucket.first;
-    const double all = rank.backend.sum_of_squares(buckets.gradient_share(bucket), share);
-    sum += (all - squares_of_copies(bucket, buckets, rank)) / bucket.holders;
-  }
+  for (const Bucket& bucket : buckets.all()) sum += squares_of(bucket, buckets, rank);
   if (rank.groups.world != nullptr) {
     std::array<double, 1> total = {sum};
     TRY(rank.groups.world->all_reduce(std::span<double>(total)));

@@ -2,8 +2,6 @@
 #include "runtime/storage.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 #include <utility>
 
 #include "base/result.h"
@@ -11,6 +9,13 @@
 
 namespace narrows {
 namespace {
+
+// Floats.
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::int64_t kSlab = 0;
+#else
+constexpr std::int64_t kSlab = std::int64_t{2} << 20;
+#endif
 
 // Sizes that vary with routing shall meet again: eight steps a power of two, at least a cache line.
 std::int64_t capacity_for(std::int64_t count) {
@@ -67,7 +72,20 @@ const float* Storage::data() const {
 
 std::int64_t fp8_scales_at(const Storage& packed) { return (packed.count() + 3) / 4 * 4; }
 
-void StoragePool::Free::operator()(float* data) const { std::free(data); }
+// Small arrays share slabs of large pages; under a sanitizer each is its own, so that what is
+// written behind it is seen.
+float* StoragePool::fresh(std::int64_t capacity) {
+  const auto slab = [&](std::int64_t floats) {
+    return slabs_.emplace_back(static_cast<std::size_t>(floats)).data();
+  };
+  if (capacity > kSlab / 2) return slab(capacity);
+  if (capacity > unused_floats_) {
+    unused_ = slab(kSlab);
+    unused_floats_ = kSlab;
+  }
+  unused_floats_ -= capacity;
+  return std::exchange(unused_, unused_ + capacity);
+}
 
 Storage StoragePool::matrix(std::int64_t rows, std::int64_t columns, Form form) {
   Storage s;
@@ -78,10 +96,7 @@ Storage StoragePool::matrix(std::int64_t rows, std::int64_t columns, Form form) 
   s.capacity_ = capacity_for(floats_for(rows, columns, form));
   std::vector<float*>& idle = idle_[s.capacity_];
   if (idle.empty()) {
-    void* fresh = std::aligned_alloc(64, static_cast<std::size_t>(s.capacity_) * sizeof(float));
-    ASSERT(fresh != nullptr);
-    owned_.emplace_back(static_cast<float*>(fresh));
-    idle.push_back(owned_.back().get());
+    idle.push_back(fresh(s.capacity_));
   }
   s.data_ = idle.back();
   idle.pop_back();

@@ -8,9 +8,9 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <vector>
 
+#include "base/large_memory.h"
 #include "base/units.h"
 
 namespace narrows {
@@ -73,10 +73,11 @@ class StoragePool {
   friend class Storage;
   void give_back(float* data, std::int64_t capacity);
 
-  struct Free {
-    void operator()(float* data) const;
-  };
-  std::vector<std::unique_ptr<float[], Free>> owned_;
+  float* fresh(std::int64_t capacity);
+
+  std::vector<LargeVector<float>> slabs_;
+  float* unused_ = nullptr;  // the rest of the last slab
+  std::int64_t unused_floats_ = 0;
   std::map<std::int64_t, std::vector<float*>> idle_;  // by capacity
   std::int64_t out_ = 0;                              // bytes
   std::int64_t peak_ = 0;

@@ -20,7 +20,6 @@ std::string unknown_part(const ModelSpec& m) {
   if (m.packed_samples > 0) return "packed samples";
   if (m.lora_rank > 0) return "adapters beside frozen weights";
   if (m.mtp_layers > 1) return "more than one depth of multi-token prediction";
-  if (m.attention.qk_norm == QkNorm::Full) return "queries and keys normalised over all heads";
   return "";
 }
 
@@ -38,6 +37,11 @@ Status check_supported(const Plan& plan) {
         fmt::format("precision={}: expected f32, bf16 or fp8-block, the recipes that the "
                     "runtime multiplies in",
                     to_string(s.precision)));
+  }
+  if (plan.model.attention.qk_norm == QkNorm::Full && s.tp > 1) {
+    return unsupported(
+        fmt::format("tp={}: expected 1, as {} normalises queries and keys over all heads", s.tp,
+                    plan.model.name));
   }
   const ContextExchange context = context_exchange_of(plan.comm.cp).value_or(ContextExchange());
   if (s.cp > 1 && !spreads(context, plan.model.attention, s.tp, s.cp)) {

@@ -42,7 +42,7 @@ void add_parts(const Bucket& bucket, const Run& run, std::string_view suffix, Co
 }
 
 void add_moments(Bucket& bucket, Copies copies, CheckpointParts& parts) {
-  const auto run = [&](std::vector<float>& wide, std::vector<std::uint16_t>& narrow) {
+  const auto run = [&](LargeVector<float>& wide, LargeVector<std::uint16_t>& narrow) {
     return narrow.empty() ? Run{wide.data(), TensorType::F32, bucket.first, bucket.last}
                           : Run{narrow.data(), TensorType::Bf16, bucket.first, bucket.last};
   };

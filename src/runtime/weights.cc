@@ -88,8 +88,11 @@ void gqa(WeightList& list) {
   if (a.qk_norm == QkNorm::None) return;
   // Every rank's heads give a part of the gradient.
   list.begin("qk norm", WeightGroup::Stage);
-  list.run("self_attn.q_norm", a.head_dim, 0, a.head_dim);
-  list.run("self_attn.k_norm", a.head_dim, 0, a.head_dim);
+  const bool full = a.qk_norm == QkNorm::Full;  // of one rank that has all heads (supported.cc)
+  const std::int64_t queries = std::int64_t{full ? a.heads : 1} * a.head_dim;
+  const std::int64_t keys = std::int64_t{full ? a.kv_heads : 1} * a.head_dim;
+  list.run("self_attn.q_norm", queries, 0, queries);
+  list.run("self_attn.k_norm", keys, 0, keys);
 }
 
 // Behind the sum over tensor-parallel ranks: each holds the bias, and the first adds it.

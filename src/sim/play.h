@@ -64,6 +64,11 @@ class CompiledSchedule {
   // Durations must have the schedule's shape (an ASSERT otherwise).
   Played play(const Durations& durations) const;
 
+  // The same where ranks share processors: durations are those of an instruction while all ranks
+  // run; a rank that waits leaves its share to the others. While k of the ranks run, each goes
+  // min(`alone`, ranks / k) times as fast. `alone` of at least 1; 1: as above.
+  Played play_shared(const Durations& durations, double alone) const;
+
   // The makespan alone, which allocates nothing after the first call. Not const: it keeps scratch
   // space, so threads need a copy each.
   Tick makespan(const Durations& durations);
@@ -89,6 +94,8 @@ class CompiledSchedule {
     std::vector<std::int64_t> table;
     std::vector<std::int64_t> ends;
   };
+
+  friend class SharedPlay;
 
   void fill_table(const Durations& durations, std::vector<std::int64_t>& table) const;
   std::int64_t run(Scratch& scratch, std::span<const Tick> extra) const;

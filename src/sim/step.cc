@@ -259,7 +259,8 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
                             const SoftwareProfile& software) {
   const Placement place = placement_of(schedule, runs);
   StepPrediction p;
-  p.played = compiled.play(durations_of(cost, schedule, place, software.blocking_p2p));
+  p.played = compiled.play_shared(durations_of(cost, schedule, place, software.blocking_p2p),
+                                  cost.speed_alone());
   p.makespan = p.played.makespan;
 
   LiveBytes live = live_bytes_of(cost, schedule, place);
@@ -293,7 +294,7 @@ StepPrediction predict_step(const StepCost& cost, const Schedule& schedule,
 
   const auto critical = static_cast<std::size_t>(p.critical_rank);
   const Tick busy = p.played.busy[critical];
-  const Tick exposed = exposed_on(cost, schedule, place[critical], p.critical_rank);
+  const Tick exposed = std::min(busy, exposed_on(cost, schedule, place[critical], p.critical_rank));
   p.breakdown = {{"compute", busy - exposed},   {"exposed_comm", exposed},
                  {"bubble", p.makespan - busy}, {"gradient_reduction", reduce},
                  {"optimizer", optimizer},      {"parameter_gather", gather},

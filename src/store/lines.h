@@ -37,6 +37,19 @@ inline std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
+// Without what a launcher writes in front of a rank's line: "[1,0]<stdout>:" of mpirun
+// --tag-output, "3: " of srun --label.
+inline std::string_view without_label(std::string_view line) {
+  constexpr std::string_view kOut = "<stdout>:";
+  const std::size_t tag = line.find(kOut);
+  if (line.starts_with('[') && tag < 80) return line.substr(tag + kOut.size());
+  const std::size_t first = line.find_first_not_of(' ');
+  const std::size_t end = line.find_first_not_of("0123456789", first);
+  const bool is_label = first != std::string_view::npos && end != std::string_view::npos &&
+                        end > first && line.substr(end, 2) == ": ";
+  return is_label ? line.substr(end + 2) : line;
+}
+
 // Between blanks and tabs.
 inline std::vector<std::string_view> words_of(std::string_view line) {
   std::vector<std::string_view> words;

@@ -59,9 +59,7 @@ class Reader {
 
   Status line(std::string_view text) {
     ++number_;
-    // A launcher's prefix of the rank's output ("[1,0]<stdout>:").
-    if (const std::size_t tag = text.find("<stdout>:"); tag < 24) text.remove_prefix(tag + 9);
-    text = trimmed(text);
+    text = trimmed(without_label(text));
     if (text.starts_with('#')) return comment(trimmed(text.substr(1)));
     if (text.empty() || text.front() < '0' || text.front() > '9') {
       if (const Program* program = program_in(text)) program_ = program;

@@ -106,14 +106,18 @@ Status read_kernels(const Database& report, Trace& trace, std::vector<Launch>& l
     by_launch[{process_of(rows.integer(5)), rows.integer(4)}] = trace.kernels.size();
     trace.kernels.push_back(std::move(kernel));
   }
-  if (!TRY(report.has_table("CUPTI_ACTIVITY_KIND_RUNTIME"))) return {};
-  Statement calls =
-      TRY(report.prepare("SELECT correlationId,globalTid,start FROM CUPTI_ACTIVITY_KIND_RUNTIME"));
-  while (TRY(calls.step())) {
-    const std::int64_t process = per_process ? process_of(calls.integer(1)) : 0;
-    const auto kernel = by_launch.find({process, calls.integer(0)});
-    if (kernel != by_launch.end())
-      launches.push_back({kernel->second, calls.integer(1), calls.integer(2)});
+  // cuBLASLt and Triton launch by the driver's calls, which some versions put into a table of their
+  // own.
+  for (const char* table : {"CUPTI_ACTIVITY_KIND_RUNTIME", "CUPTI_ACTIVITY_KIND_DRIVER"}) {
+    if (!TRY(report.has_table(table))) continue;
+    Statement calls =
+        TRY(report.prepare(fmt::format("SELECT correlationId,globalTid,start FROM {}", table)));
+    while (TRY(calls.step())) {
+      const std::int64_t process = per_process ? process_of(calls.integer(1)) : 0;
+      const auto kernel = by_launch.find({process, calls.integer(0)});
+      if (kernel != by_launch.end())
+        launches.push_back({kernel->second, calls.integer(1), calls.integer(2)});
+    }
   }
   return {};
 }

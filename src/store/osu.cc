@@ -39,9 +39,10 @@ constexpr std::array<Test, 9> kTests{{
 }};
 
 // "OSU MPI-CUDA Allreduce Latency Test v7.4": what stands after the first two words and before the
-// version.
+// version, "(Version 2.0)" in old ones.
 std::string_view test_title(std::string_view title) {
   title.remove_prefix(std::min(title.find(' ', 4), title.size()));
+  title = title.substr(0, title.find(" (Version"));
   const std::size_t version = title.rfind(" v");
   if (version != std::string_view::npos && version + 2 < title.size() &&
       std::isdigit(static_cast<unsigned char>(title[version + 2])) != 0)
@@ -62,7 +63,7 @@ class Reader {
 
   Status line(std::string_view text) {
     ++number_;
-    text = trimmed(text);
+    text = trimmed(without_label(text));
     if (text.starts_with('#')) {
       text = trimmed(text.substr(1));
       if (text.starts_with("OSU ")) return title(text);
@@ -75,9 +76,13 @@ class Reader {
 
   Result<std::vector<Batch>> finish() {
     TRY(close());
-    if (batches_.empty())
+    if (!batches_.empty()) {
+      batches_.front().unread = std::move(unread_);
+      return std::move(batches_);
+    }
+    if (unread_.empty())
       return refuse("expected a table of an OSU test with rows, found none: the log is cut off");
-    return std::move(batches_);
+    return unsupported(fmt::format("{}: {}", name_, unread_.front().why));
   }
 
  private:
@@ -92,12 +97,12 @@ class Reader {
     const std::size_t second = text.find(' ', 4);
     program_ = text.substr(0, std::min(second, text.size()));
     if (test_ == nullptr) {
-      return tl::unexpected(
-          Error{ErrorCode::Unsupported,
-                invalid(fmt::format("{}:{}: \"{}\" is an OSU test that narrows does not use", name_,
-                                    number_, words.substr(0, 80)))
-                    .value()
-                    .message});
+      // Others of the same log may be of use.
+      unread_.push_back(
+          {fmt::format("\"{}\" is an OSU test that narrows does not use", words.substr(0, 80)),
+           1,
+           {}});
+      return {};
     }
     if (test_->pair && hints_.ranks.value_or(2) != 2)
       return refuse(fmt::format("--ranks {}: a test of a pair has two", *hints_.ranks));
@@ -156,6 +161,7 @@ class Reader {
   std::size_t columns_ = 0;
   Batch batch_;
   std::vector<Batch> batches_;
+  std::vector<Unread> unread_;
 };
 
 }  // namespace

@@ -44,7 +44,7 @@ Result<int> group_size(const Matrix& links, const std::string& name) {
 
 // What the driver prints of a pair: "NV18" is 18 links, the others are ways over PCIe.
 std::optional<int> links_in(std::string_view cell) {
-  for (const std::string_view way : {"X", "PIX", "PXB", "PHB", "NODE", "SYS"}) {
+  for (const std::string_view way : {"X", "PIX", "PXB", "PHB", "NODE", "SYS", "SOC"}) {
     if (cell == way) return 0;
   }
   if (!cell.starts_with("NV")) return std::nullopt;
@@ -170,8 +170,9 @@ Result<Topology> read_topology_matrix(std::string_view text, const std::string& 
       }
       continue;
     }
-    if (words[0].starts_with("NIC") && words[0].find(':') == std::string_view::npos)
-      ++topology.ports;
+    // Ports are called NIC0 or, by older drivers, by their own names.
+    const bool is_port = words[0].starts_with("NIC") || words[0].starts_with("mlx");
+    if (is_port && words[0].find(':') == std::string_view::npos) ++topology.ports;
     if (gpu_index(words[0]) < 0) continue;
     if (gpu_index(words[0]) != static_cast<int>(links.size()) ||
         words.size() < columns.size() + 1) {

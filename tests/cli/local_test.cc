@@ -178,4 +178,18 @@ TEST_CASE("local: what is no number of ranks, and a store that is not there, are
   CHECK(missing.err.find("there/is/none.db") != std::string::npos);
 }
 
+TEST_CASE("profile: a GPU that is not there is one sentence, and exit 1") {
+  const Outcome outcome = narrows_with({"profile", "--device", "cuda", "--links"});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("nccl-tests") != std::string::npos);
+  const Scratch db("gpu.db");
+  const Outcome none =
+      narrows_with({"profile", "--device", "cuda", "--db", db.path, "--budget", "1", "--quiet"});
+  if (none.code == 0) return;  // there is one
+  CHECK(none.code == 1);
+  CHECK(none.err.find("--device cuda: ") != std::string::npos);
+  CHECK(none.err.find('\n') == none.err.size() - 1);
+  CHECK_FALSE(read_file(db.path, 1));
+}
+
 }  // namespace narrows

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cost/item_cost.h"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/random.h"
@@ -15,6 +17,11 @@ Tick apart(const ItemCost& ahead, const ItemCost& back) {
 Seconds compute_of(const ItemPhases& ahead, const ItemPhases& back) {
   return ahead.attention_forward + ahead.mlp_forward + back.attention_input_grad +
          back.mlp_input_grad + back.attention_weight_grad + back.mlp_weight_grad;
+}
+
+double normal(Random& random) {
+  const double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+  return radius * std::cos(6.283185307179586 * random.uniform());
 }
 
 }  // namespace
@@ -198,6 +205,43 @@ TEST_CASE("item cost: the clock under load follows the share of time that multip
   CHECK((x > 1 && x < 1.148));
   CHECK(0.8 * 1.148 * 1.148 * 1.148 / (x * x * x) + 0.2 * 0.6 == Approx(1).epsilon(1e-6));
   CHECK(load_slowdown(1.0, 0.9) == 1);
+}
+
+TEST_CASE("item cost: all wait for the slowest chip, as drawn") {
+  Chip chip = cluster_named("h100:8").chip;
+  chip.spread = Figure<double>{0.02, "a test"};
+  CHECK(slowest_of(chip, 1) == 1);
+  Random random(5);
+  for (const int chips : {8, 512}) {
+    double sum = 0;
+    constexpr int kDraws = 2000;
+    for (int draw = 0; draw < kDraws; ++draw) {
+      double slowest = 0;
+      for (int i = 0; i < chips; ++i) slowest = std::max(slowest, 1 + 0.02 * normal(random));
+      sum += slowest;
+    }
+    INFO(chips);
+    CHECK(slowest_of(chip, chips) == Approx(sum / kDraws).epsilon(0.002));
+  }
+  chip.spread.reset();
+  CHECK(slowest_of(chip, 512) == 1);
+}
+
+TEST_CASE("item cost: a larger cluster's slowest chip is slower, in what multiplies only") {
+  const auto layer = [](const std::string& cluster) {
+    Pricing p("llama-3.1-8b", cluster, "megatron-core");
+    const BlockLayout layout = p.layout({}, 4096);
+    const ItemCost& item = p.items.price({ItemKind::DenseLayer, false}, layout);
+    return std::pair(item.forward, item.phases.multiply_share);
+  };
+  const auto [few, share] = layer("h100:8");
+  const auto [many, same] = layer("h100:4096");
+  const Chip chip = cluster_named("h100:8").chip;
+  const double more = slowest_of(chip, 4096) / slowest_of(chip, 8) - 1;
+  CHECK(more > 0.01);
+  const double grown = to_seconds(many) / to_seconds(few) - 1;
+  CHECK(grown < more);
+  CHECK(grown == Approx(share * more).epsilon(0.15));
 }
 
 }  // namespace narrows

@@ -177,4 +177,21 @@ TEST_CASE("machine links: an emulated link adds its bytes at its rate, and its l
   CHECK(all_reduce_us(cluster, 2, 1 * MB) - before == Approx(1000 + 2 * 50));
 }
 
+// A square of 1024 in fp8 that took three times as long as its FLOPs at the bf16 rate.
+TEST_CASE("machine times: a format that is emulated costs what it was seen to cost") {
+  Measurement wide = matmul(1024, 30 * ms), fp8 = wide;
+  wide.matmul = fp8.matmul = {exactly(1024), 1024, 1024, 1};
+  fp8.recipe = Recipe::Fp8Block;
+  fp8.time = 3 * (2.0 * 1024 * 1024 * 1024 / 400e9) * sec;
+  const MatmulShape other{exactly(512), 256, 512, 1};
+  const double floor = 2.0 * 512 * 256 * 512 / 400e9 * 1e6;
+  const KernelTimes seen = times_of({wide, fp8});
+  for (const Direction direction : {Direction::Forward, Direction::WeightGrad})
+    CHECK(in_us(seen.matmul(Recipe::Fp8Block, direction, other)) == Approx(3 * floor));
+  // Unseen it is priced over f32's time.
+  const KernelTimes unseen = times_of({wide});
+  CHECK(in_us(unseen.matmul(Recipe::Fp8Block, Direction::Forward, other)) ==
+        Approx(2 * in_us(unseen.matmul(Recipe::F32, Direction::Forward, other))));
+}
+
 }  // namespace narrows

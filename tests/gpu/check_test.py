@@ -97,6 +97,16 @@ class Check(unittest.TestCase):
             self.assertEqual(part.run("fails", ["sh", "-c", "echo one; echo two; exit 3"]), 3)
             self.assertRegex(part.lines[0][1], r"^exit 3 in 0 s: two$")
 
+    def test_a_profile_without_a_gpu_says_why_and_the_next_part_goes_on(self):
+        with tempfile.TemporaryDirectory() as folder:
+            part = self.part(60, folder)
+            check.run_profile(part, os.path.dirname(NARROWS))
+            said = dict(part.lines)
+            self.assertEqual([name for name, _ in part.lines][:3], [f"profile of {model}" for model, _ in check.MODELS])
+            if "--device cuda: " in said["profile of deepseek-v3"]:
+                self.assertRegex(said["profile of deepseek-v3"], r"^exit 1 in ")
+            self.assertIn("our kernels", said)
+
     def test_ratios_are_of_equal_shapes(self):
         with tempfile.TemporaryDirectory() as folder:
             row = lambda shape, us: ["matmul", "forward", "bf16", shape, us, us, us, 5, 2_000_000_000, 0, ""]

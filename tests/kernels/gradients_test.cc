@@ -337,26 +337,43 @@ TEST_CASE("gradients: LayerNorm, its weight and its bias") {
   check_gradient([&](const Vector& at) { return weigh(x, w, at); }, b, db, random);
 }
 
-TEST_CASE("gradients: norms of heads, of queries and of keys") {
+namespace {
+
+// Of a head norm of rows of 50.
+void check_head_norm(const HeadNorm& shape) {
   Random random(9);
-  constexpr std::int64_t kHeads = 4, kKeys = 2, kDim = 6, kStride = 50;
+  constexpr std::int64_t kStride = 50;
   const Vector x = random_vector(kRows * kStride, random);
-  const Vector w = random_vector(2 * kDim, random);
+  const Vector w = random_vector(shape.dim + key_width(shape), random);
   const Vector dy = random_vector(kRows * kStride, random);
   const auto at_weight = [&](const Vector& at, const Vector& weight, float* y) {
-    return HeadNorm{at.data(), weight.data(), y, kRows, kHeads, kKeys, kDim, kStride};
+    HeadNorm op = shape;
+    op.x = at.data();
+    op.weight = weight.data();
+    op.y = y;
+    op.rows = kRows;
+    op.stride = kStride;
+    return op;
   };
   const auto weigh = [&](const Vector& at, const Vector& weight) {
     Vector y(at.size());
     head_norm(at_weight(at, weight, y.data()), 0, kRows);
     return dot(y, dy);
   };
-  Vector dx(x.size()), dw(w.size()), inverse(kRows * (kHeads + kKeys));
+  Vector dx(x.size()), dw(w.size());
+  Vector inverse(static_cast<std::size_t>(kRows * (shape.heads + shape.key_heads)));
   const HeadNormGrad op{at_weight(x, w, nullptr), dy.data(), dx.data(), inverse.data(), dw.data()};
   head_norm_grad(op, 0, kRows);
-  head_norm_weight_grad(op, 0, kDim);
+  head_norm_weight_grad(op, 0, shape.dim);
   check_gradient([&](const Vector& at) { return weigh(at, w); }, x, dx, random);
   check_gradient([&](const Vector& at) { return weigh(x, at); }, w, dw, random);
+}
+
+}  // namespace
+
+TEST_CASE("gradients: norms of heads, of queries and of keys, each or all together") {
+  check_head_norm({.heads = 4, .key_heads = 2, .dim = 6});
+  check_head_norm({.heads = 1, .key_heads = 1, .dim = 24, .key_dim = 12});
 }
 
 TEST_CASE("gradients: GELU, and its value by the hyperbolic tangent") {

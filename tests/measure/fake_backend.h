@@ -18,6 +18,7 @@ class FakeBackend final : public Backend {
   std::function<double(Seconds now)> slowness;
   Seconds clock;
   Flops multiplied;
+  int norms = 0, layer_norms = 0, head_norms = 0, gelus = 0, swiglus = 0;  // runs, both ways
 
   void run(const kernels::Matmul& op, Multiply format) override {
     const double products =
@@ -25,22 +26,48 @@ class FakeBackend final : public Backend {
     multiplied += 2 * products * flop;
     pass((format == Multiply::Bf16 ? 0.25 : 1.0) * 2 * products * kFlop);
   }
-  void run(const kernels::Norm& op) override { move(2 * op.rows * op.columns); }
-  void run(const kernels::NormGrad& op) override { move(4 * op.forward.rows * op.forward.columns); }
-  void run(const kernels::LayerNorm& op) override { move(2 * op.rows * op.columns); }
-  void run(const kernels::LayerNormGrad& op) override {
+  void run(const kernels::Norm& op) override {
+    ++norms;
+    move(2 * op.rows * op.columns);
+  }
+  void run(const kernels::NormGrad& op) override {
+    ++norms;
     move(4 * op.forward.rows * op.forward.columns);
   }
-  void run(const kernels::HeadNorm&) override {}
-  void run(const kernels::HeadNormGrad&) override {}
+  void run(const kernels::LayerNorm& op) override {
+    ++layer_norms;
+    move(2 * op.rows * op.columns);
+  }
+  void run(const kernels::LayerNormGrad& op) override {
+    ++layer_norms;
+    move(4 * op.forward.rows * op.forward.columns);
+  }
+  void run(const kernels::HeadNorm& op) override {
+    ++head_norms;
+    move(2 * op.rows * op.stride);
+  }
+  void run(const kernels::HeadNormGrad& op) override {
+    ++head_norms;
+    move(4 * op.forward.rows * op.forward.stride);
+  }
   void run(const kernels::AddBias&) override {}
   void run(const kernels::BiasGrad&) override {}
   void run(const kernels::GatedSum&) override {}
   void run(const kernels::GatedSumGrad&) override {}
-  void run(const kernels::Gelu&) override {}
-  void run(const kernels::GeluGrad&) override {}
-  void run(const kernels::SwiGlu& op) override { move(3 * op.rows * op.columns); }
+  void run(const kernels::Gelu& op) override {
+    ++gelus;
+    move(2 * op.count);
+  }
+  void run(const kernels::GeluGrad& op) override {
+    ++gelus;
+    move(3 * op.forward.count);
+  }
+  void run(const kernels::SwiGlu& op) override {
+    ++swiglus;
+    move(3 * op.rows * op.columns);
+  }
   void run(const kernels::SwiGluGrad& op) override {
+    ++swiglus;
     move(5 * op.forward.rows * op.forward.columns);
   }
   void run(const kernels::Rotation& op) override { move(2 * op.rows * op.heads); }

@@ -19,6 +19,21 @@ ModelSpec gqa() {
   return m;
 }
 
+ModelSpec layer_norm_model() {
+  ModelSpec m = gqa();
+  m.name = "small-layer-norm";
+  m.norm = NormKind::Layer;
+  m.activation = Activation::Gelu;
+  return m;
+}
+
+ModelSpec head_norm_model() {
+  ModelSpec m = gqa();
+  m.name = "small-head-norm";
+  m.attention.qk_norm = QkNorm::PerHead;
+  return m;
+}
+
 ShapeSpace space_of(int ranks) {
   ShapeSpace space;
   space.ranks = ranks;
@@ -99,10 +114,45 @@ TEST_CASE("op cases: matmuls multiply what their shape says in every direction")
   CHECK(seen > 100);
 }
 
+TEST_CASE("op cases: norms and activations are the model's own") {
+  RotatingMemory memory(1 * MiB);
+  const auto all_of = [&](const ModelSpec& model) {
+    ShapeSpace space = space_of(1);
+    space.recipes = {Recipe::F32};
+    space.most_micro_batch = 1;
+    auto backend = std::make_unique<testing::FakeBackend>();
+    for (const OpCase& c : cases_of(model, space)) c.run(*backend, memory);
+    return backend;
+  };
+  const auto plain = all_of(gqa());
+  CHECK((plain->norms == 2 && plain->layer_norms == 0 && plain->head_norms == 0));
+  CHECK((plain->swiglus == 2 && plain->gelus == 0));
+  const auto old = all_of(layer_norm_model());
+  CHECK((old->norms == 0 && old->layer_norms == 2));
+  CHECK((old->swiglus == 0 && old->gelus == 2));
+  const auto heads = all_of(head_norm_model());
+  CHECK((heads->norms == 2 && heads->head_norms == 2));
+}
+
+TEST_CASE("op cases: a matmul in fp8 is among the rates, and multiplies as much") {
+  RotatingMemory memory(1 * MiB);
+  const std::vector<OpCase> rates = rate_cases({Recipe::F32, Recipe::Bf16});
+  int fp8 = 0;
+  for (const OpCase& c : rates) {
+    if (c.what.recipe != Recipe::Fp8Block) continue;
+    ++fp8;
+    testing::FakeBackend backend;
+    c.run(backend, memory);
+    CHECK(backend.multiplied / flop == Approx(2.0 * 1024 * 1024 * 1024));
+  }
+  CHECK(fp8 == 1);
+}
+
 TEST_CASE("op cases: every one runs on the processors' backend, again and again") {
   const std::unique_ptr<Backend> backend = make_cpu_backend(1);
   RotatingMemory memory(1 * MiB);
-  for (const ModelSpec& model : {testing::small_mla(), gqa()}) {
+  for (const ModelSpec& model :
+       {testing::small_mla(), gqa(), layer_norm_model(), head_norm_model()}) {
     for (const OpCase& c : cases_of(model, space_of(4))) {
       if (c.what.family == KernelFamily::Matmul && c.what.matmul.n > 512) continue;
       INFO(model.name << ": " << c.name);

@@ -101,4 +101,19 @@ TEST_CASE("local cluster: without matmuls or copies nothing is guessed") {
   CHECK_FALSE(local_cluster(kMachine, std::span(kKernels).last(2), {}));
 }
 
+TEST_CASE("local cluster: ranks that outnumber processors have a share of one each") {
+  LocalMachine machine = kMachine;
+  const auto share = [&](int processors, int ranks) {
+    machine.processors = processors;
+    machine.ranks = ranks;
+    const Result<Cluster> cluster = local_cluster(machine, kKernels, {});
+    REQUIRE(cluster);
+    return cluster->chip.multiprocessors->value;
+  };
+  CHECK(share(2, 4) == 0.5);
+  CHECK(share(2, 2) == 1);
+  CHECK(share(8, 2) == 1);
+  CHECK(share(0, 2) == 1);  // nobody counted them
+}
+
 }  // namespace narrows

@@ -130,6 +130,20 @@ TEST_CASE("schedule profile: no playing is below the bound") {
   CHECK(tight > 500);  // it is met, too
 }
 
+TEST_CASE("schedule profile: no playing on shared processors is below the bound") {
+  int tight = 0;
+  for_random_cases(3, 3000, [&](Random& random, const Schedule& schedule) {
+    const Durations durations = random_durations(random, schedule);
+    const double alone = 1 + 3 * random.uniform();
+    const Tick bound = lower_bound(profile_of(schedule), durations, alone);
+    Result<CompiledSchedule> compiled = CompiledSchedule::of(schedule);
+    const Tick makespan = compiled->play_shared(durations, alone).makespan;
+    if (bound > makespan) CHECK(bound.ns <= makespan.ns);
+    tight += 10 * bound.ns >= 9 * makespan.ns;
+  });
+  CHECK(tight > 100);
+}
+
 TEST_CASE("schedule profile: the bound of uniform 1F1B and interleaved is the makespan") {
   for (const Sizes& s : small_schedules()) {
     if (s.kind != ScheduleKind::OneFOneB && s.kind != ScheduleKind::Interleaved) continue;

@@ -144,6 +144,22 @@ TEST_CASE("layouts: context parallel by ring and by heads") {
   check_equal(s, false, {.cp = "ring"});
 }
 
+TEST_CASE("layouts: queries and keys normalised over all heads stay on one rank of a stage") {
+  ModelSpec model = testing::small_gqa();
+  model.attention.qk_norm = QkNorm::Full;
+  const testing::Trained one = testing::train(testing::small_plan(model, f32(), kSequence, kBatch));
+  Strategy s = f32();
+  s.dp = s.dp_shard = s.cp = 2;
+  s.zero = 3;
+  s.micro_batches = kBatch / 2;
+  const testing::Trained spread = testing::train(testing::small_plan(model, s, kSequence, kBatch));
+  CHECK(testing::difference(spread, one).relative < 1e-5);
+  s.tp = 2;
+  CHECK_THAT(testing::train(testing::small_plan(model, s, kSequence, kBatch)).error,
+             Catch::EndsWith("tp=2: expected 1, as " + model.name +
+                             " normalises queries and keys over all heads"));
+}
+
 TEST_CASE("layouts: a window reaches over the ring") {
   ModelSpec model = testing::small_gqa();
   model.attention.window = 5;

@@ -164,6 +164,8 @@ TEST_CASE("torch: grouped queries, normalised heads, biases of their projections
   model.attention.qkv_bias = false;
   model.attention.qk_norm = QkNorm::PerHead;
   check_features(model, "qk-norm", {});
+  model.attention.qk_norm = QkNorm::Full;
+  check_features(model, "qk-norm-full", {});
 }
 
 TEST_CASE("torch: GPT-2's learned positions, LayerNorm, GELU and biases") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "store/foreign_logs.h"
+#include "store/lines.h"
 #include "tests/store/fixture.h"
 
 namespace narrows {
@@ -154,6 +155,35 @@ TEST_CASE("osu: what it does not say is asked for") {
                  "the log is cut off"));
   CHECK(contains(refusal_of(read_osu(osu("Latency Test", "Latency (us)", "8  x\n"), "o", {})),
                  "expected a size and a number above 0"));
+}
+
+TEST_CASE("nccl-tests: what a launcher writes in front of a line is taken off") {
+  const std::string plain = nccl_head(8) + kRow + kEnd;
+  for (const std::string label :
+       {"[1,0]<stdout>:", "[prterun-node01-4242@1,0]<stdout>: ", "0: ", "12: "}) {
+    std::string text;
+    for (std::string_view rest = plain, line; next_line(rest, line);)
+      text += label + std::string(line) + "\n";
+    const std::vector<Batch> batches = value_of(nccl(text, "all_reduce_perf.log"));
+    REQUIRE(batches.size() == 1);
+    CHECK(batches[0].links.size() == 2);
+    CHECK(batches[0].machine.device == "NVIDIA H800");
+  }
+}
+
+TEST_CASE("osu: old versions, tests with validation, and a log with tests of no use") {
+  const std::string old = "# OSU MPI Latency Test (Version 2.0)\n# Size Latency (us)\n8 1.05\n";
+  CHECK(value_of(read_osu(old, "o", {}))[0].links[0].what.time / us == Approx(1.05));
+  const std::string device =
+      "# OSU MPI-CUDA Bandwidth Test v7.5\n# Datatype: MPI_CHAR.\n"
+      "# Size      Bandwidth (MB/s)        Validation\n1000000     20000.00              Pass\n";
+  const std::vector<Batch> batches = value_of(
+      read_osu(osu("Barrier Latency Test", "Avg Latency(us)", "   5.60\n") + device, "o", {}));
+  REQUIRE(batches.size() == 1);
+  CHECK(batches[0].links[0].what.time / us == Approx(50));
+  CHECK(batches[0].machine.libraries == "OSU MPI-CUDA");
+  REQUIRE(batches[0].unread.size() == 1);
+  CHECK(contains(batches[0].unread[0].why, "Barrier Latency Test"));
 }
 
 }  // namespace narrows

@@ -143,4 +143,15 @@ TEST_CASE("nsight: recognised by its tables; other databases and broken ones are
   CHECK(contains(refusal_of(read_nsight(empty, {})), "was CUDA traced?"));
 }
 
+TEST_CASE("nsight: launches by the driver's own calls are in a table of their own") {
+  const ScratchFolder folder;
+  Report report(folder.file("r.sqlite"));
+  report.op("aten::mm, seq = 3, op_id = 7, sizes = [[4096, 7168], [7168, 2112]]",
+            "nvjet_tst_128x256_64x4", 180'000);
+  const Ops before = ops_of(report.read());
+  report.run("ALTER TABLE CUPTI_ACTIVITY_KIND_RUNTIME RENAME TO CUPTI_ACTIVITY_KIND_DRIVER");
+  CHECK(ops_of(report.read()) == before);
+  CHECK(before.size() == 1);
+}
+
 }  // namespace narrows

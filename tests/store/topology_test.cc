@@ -155,4 +155,15 @@ TEST_CASE("topology: a cluster that was made reads back from its file") {
   CHECK(value_of(cluster_from_json(object)) == made);
 }
 
+TEST_CASE("topology: ports are counted by whichever names the driver gives them") {
+  const std::string text =
+      "\t\x1b[4mGPU0\tGPU1\tmlx5_0\tmlx5_1\tCPU Affinity\x1b[0m\n"
+      "GPU0\t X \tNV6\tPIX\tSYS\t0-23,48-71\nGPU1\tNV6\t X \tSYS\tPIX\t0-23,48-71\n"
+      "mlx5_0\tPIX\tSYS\t X \tSYS\t\nmlx5_1\tSYS\tPIX\tSYS\t X \t\n\nLegend:\n";
+  const Topology topology = value_of(read_topology_matrix(text, "topo"));
+  CHECK(topology.ports == 2);
+  CHECK(topology.gpus == 2);
+  CHECK(topology.nvlinks == 6);
+}
+
 }  // namespace narrows

@@ -1,0 +1,142 @@
+// Norms and activations, as src/runtime/ops_norm.cc and ops_experts.cc call them.
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/op_case_parts.h"
+
+namespace narrows::op_parts {
+namespace {
+
+kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory) {
+  return {.x = memory.input(in.count()),
+          .weight = memory.input(in.columns),
+          .rows = in.rows,
+          .columns = columns,
+          .stride = in.columns};
+}
+
+kernels::LayerNorm layer_norm_op(Rows32 in, RotatingMemory& memory) {
+  return {.x = memory.input(in.count()),
+          .weight = memory.input(in.columns),
+          .bias = memory.input(in.columns),
+          .rows = in.rows,
+          .columns = in.columns};
+}
+
+kernels::HeadNorm head_norm_op(const HeadRows& in, RotatingMemory& memory) {
+  return {.x = memory.input(in.count()),
+          .weight = memory.input(2 * in.dim),
+          .rows = in.rows,
+          .heads = in.heads,
+          .key_heads = in.key_heads,
+          .dim = in.dim,
+          .stride = in.stride()};
+}
+
+}  // namespace
+
+Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds) {
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(in.count() + in.columns, in.count());
+      kernels::Norm op = norm_op(in, columns, memory);
+      op.y = memory.output(in.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(3 * in.count() + in.columns, in.count() + in.rows + in.columns);
+    const kernels::Norm forward = norm_op(in, columns, memory);
+    backend.run(kernels::NormGrad{.forward = forward,
+                                  .dy = memory.input(in.count()),
+                                  .add = adds ? memory.input(in.count()) : nullptr,
+                                  .dx = memory.output(in.count()),
+                                  .inverse_rms = memory.output(in.rows),
+                                  .dweight = memory.output(in.columns)});
+  };
+}
+
+Run layer_norm(Rows32 in, Direction direction, bool adds) {
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(in.count() + 2 * in.columns, in.count());
+      kernels::LayerNorm op = layer_norm_op(in, memory);
+      op.y = memory.output(in.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(3 * in.count() + 2 * in.columns, in.count() + 2 * (in.rows + in.columns));
+    const kernels::LayerNorm forward = layer_norm_op(in, memory);
+    backend.run(kernels::LayerNormGrad{.forward = forward,
+                                       .dy = memory.input(in.count()),
+                                       .add = adds ? memory.input(in.count()) : nullptr,
+                                       .dx = memory.output(in.count()),
+                                       .statistics = memory.output(2 * in.rows),
+                                       .dweight = memory.output(in.columns),
+                                       .dbias = memory.output(in.columns)});
+  };
+}
+
+Run head_norm(const HeadRows& in, Direction direction) {
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(in.count() + 2 * in.dim, in.count());
+      kernels::HeadNorm op = head_norm_op(in, memory);
+      op.y = memory.output(in.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    const std::int64_t roots = in.rows * (in.heads + in.key_heads);
+    memory.reserve(2 * in.count() + 2 * in.dim, in.count() + roots + 2 * in.dim);
+    const kernels::HeadNorm forward = head_norm_op(in, memory);
+    backend.run(kernels::HeadNormGrad{.forward = forward,
+                                      .dy = memory.input(in.count()),
+                                      .dx = memory.output(in.count()),
+                                      .inverse_rms = memory.output(roots),
+                                      .dweight = memory.output(2 * in.dim)});
+  };
+}
+
+Run activation(Rows32 out, Direction direction, bool weighs) {
+  const auto forward = [=](RotatingMemory& memory) {
+    return kernels::SwiGlu{.x = memory.input(2 * out.count()),
+                           .scale = weighs ? memory.input(out.rows) : nullptr,
+                           .rows = out.rows,
+                           .columns = out.columns};
+  };
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(2 * out.count() + out.rows, out.count());
+      kernels::SwiGlu op = forward(memory);
+      op.y = memory.output(out.count());
+      backend.run(op);
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(3 * out.count() + out.rows, 2 * out.count() + out.rows);
+    const kernels::SwiGlu op = forward(memory);
+    backend.run(kernels::SwiGluGrad{.forward = op,
+                                    .dy = memory.input(out.count()),
+                                    .dx = memory.output(2 * out.count()),
+                                    .dscale = weighs ? memory.output(out.rows) : nullptr});
+  };
+}
+
+Run gelu(Rows32 out, Direction direction) {
+  const std::int64_t count = out.count();
+  if (direction == Direction::Forward) {
+    return [=](Backend& backend, RotatingMemory& memory) {
+      memory.reserve(count, count);
+      const float* const x = memory.input(count);
+      backend.run(kernels::Gelu{x, memory.output(count), count});
+    };
+  }
+  return [=](Backend& backend, RotatingMemory& memory) {
+    memory.reserve(2 * count, count);
+    const float* const x = memory.input(count);
+    const float* const dy = memory.input(count);
+    backend.run(kernels::GeluGrad{{x, nullptr, count}, dy, memory.output(count)});
+  };
+}
+
+}  // namespace narrows::op_parts

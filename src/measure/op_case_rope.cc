@@ -1,0 +1,98 @@
+// Rotary positions, as src/runtime/ops_attention.cc adds them: GQA's heads where they lie, MLA's
+// queries, and its keys as they are assembled.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <vector>
+
+#include "measure/op_case_parts.h"
+
+namespace narrows::op_parts {
+namespace {
+
+struct RopePlan {
+  std::int64_t rows = 0, heads = 0, kv_heads = 0;
+  AttentionSpec spec;
+  std::vector<std::int32_t> positions;
+  kernels::RotaryTable table;
+  bool is_mla() const { return spec.kind == AttentionKind::Mla; }
+  std::int64_t width() const {
+    return is_mla() ? heads * spec.qk_dim() : (heads + 2 * kv_heads) * spec.head_dim;
+  }
+};
+
+kernels::Rotation rotation(const RopePlan& p, float* x, bool back) {
+  return {.x = p.is_mla() ? x + p.spec.qk_nope : x,
+          .rows = p.rows,
+          .stride = p.width(),
+          .heads = p.is_mla() ? p.heads : p.heads + p.kv_heads,
+          .head_stride = p.spec.qk_dim(),
+          .positions = p.positions.data(),
+          .table = &p.table,
+          .back = back};
+}
+
+kernels::KeyAssembly assembly(const RopePlan& p) {
+  return {.shared_stride = p.spec.kv_lora + p.spec.qk_rope,
+          .rows = p.rows,
+          .heads = p.heads,
+          .nope = p.spec.qk_nope,
+          .value = p.spec.v_dim,
+          .positions = p.positions.data(),
+          .table = &p.table};
+}
+
+void rotate(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
+  const std::int64_t floats = p.rows * p.width();
+  if (!p.is_mla()) {
+    memory.reserve(floats, floats);
+    const float* const in = memory.input(floats);
+    float* const out = memory.output(floats);
+    std::copy_n(in, floats, out);
+    return backend.run(rotation(p, out, false));
+  }
+  const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
+  const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
+  memory.reserve(kv + latent, 2 * floats);
+  kernels::KeyAssembly keys = assembly(p);
+  keys.kv = memory.input(kv);
+  keys.shared = memory.input(latent) + p.spec.kv_lora;
+  keys.key = memory.output(floats);
+  backend.run(keys);
+  backend.run(rotation(p, memory.output(floats), false));
+}
+
+void rotate_back(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
+  const std::int64_t floats = p.rows * p.width();
+  if (!p.is_mla()) {
+    memory.reserve(0, floats);
+    return backend.run(rotation(p, memory.output(floats), true));
+  }
+  const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
+  const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
+  memory.reserve(floats, floats + kv + latent);
+  backend.run(rotation(p, memory.output(floats), true));
+  float* const dlatent = memory.output(latent);
+  std::fill_n(dlatent, latent, 0.0f);
+  backend.run(kernels::KeyAssemblyGrad{.forward = assembly(p),
+                                       .dkey = memory.input(floats),
+                                       .dkv = memory.output(kv),
+                                       .dshared = dlatent + p.spec.kv_lora});
+}
+
+}  // namespace
+
+Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
+         Direction direction) {
+  RopePlan plan{rows, spec.heads / sharding.tp, std::max(1, spec.kv_heads / sharding.tp), spec, {},
+                {}};
+  const std::int64_t sequence = std::max<std::int64_t>(1, sharding.sequence);
+  for (std::int64_t i = 0; i < rows; ++i)
+    plan.positions.push_back(static_cast<std::int32_t>(i % sequence));
+  plan.table = kernels::rotary_table(sequence, plan.is_mla() ? spec.qk_rope : spec.head_dim,
+                                     Numerics().rope_theta);
+  if (direction == Direction::Forward)
+    return [plan](Backend& b, RotatingMemory& m) { rotate(plan, b, m); };
+  return [plan](Backend& b, RotatingMemory& m) { rotate_back(plan, b, m); };
+}
+
+}  // namespace narrows::op_parts
