@@ -88,7 +88,7 @@ Run head_norm(const HeadRows& in, Direction direction) {
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     const std::int64_t roots = in.rows * (in.heads + in.key_heads);
-    memory.reserve(2 * in.count() + in.weights(), in.count() + roots + 2 * in.dim);
+    memory.reserve(2 * in.count() + in.weights(), in.count() + roots + in.weights());
     const kernels::HeadNorm forward = head_norm_op(in, memory);
     backend.run(kernels::HeadNormGrad{.forward = forward,
                                       .dy = memory.input(in.count()),
