@@ -78,11 +78,15 @@ OpCase move_of(const GraphSite& site, const Op& op, const char* name) {
   return c;
 }
 
-// Of queries and keys, head by head, where they lie side by side with the values.
+// Of queries and keys, head by head or all heads as one, where they lie side by side with the
+// values.
 op_parts::HeadRows heads_of(const GraphSite& site, std::int64_t rows) {
   const AttentionSpec& a = site.model.attention;
-  const int tp = site.sharding.tp;
-  return {rows, a.heads / tp, std::max(1, a.kv_heads / tp), a.head_dim};
+  const std::int64_t heads = a.heads / site.sharding.tp;
+  const std::int64_t key_heads = std::max(1, a.kv_heads / site.sharding.tp);
+  const std::int64_t dim = a.head_dim, stride = (heads + 2 * key_heads) * dim;
+  if (a.qk_norm == QkNorm::Full) return {rows, 1, 1, heads * dim, key_heads * dim, stride};
+  return {rows, heads, key_heads, dim, dim, stride};
 }
 
 // `columns` of the norm's input are normalised; of MLA's latent only those before the rotated key.

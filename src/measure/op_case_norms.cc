@@ -23,12 +23,13 @@ kernels::LayerNorm layer_norm_op(Rows32 in, RotatingMemory& memory) {
 
 kernels::HeadNorm head_norm_op(const HeadRows& in, RotatingMemory& memory) {
   return {.x = memory.input(in.count()),
-          .weight = memory.input(2 * in.dim),
+          .weight = memory.input(in.weights()),
           .rows = in.rows,
           .heads = in.heads,
           .key_heads = in.key_heads,
           .dim = in.dim,
-          .stride = in.stride()};
+          .stride = in.stride,
+          .key_dim = in.key_dim};
 }
 
 }  // namespace
@@ -79,7 +80,7 @@ Run layer_norm(Rows32 in, Direction direction, bool adds) {
 Run head_norm(const HeadRows& in, Direction direction) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
-      memory.reserve(in.count() + 2 * in.dim, in.count());
+      memory.reserve(in.count() + in.weights(), in.count());
       kernels::HeadNorm op = head_norm_op(in, memory);
       op.y = memory.output(in.count());
       backend.run(op);
@@ -87,13 +88,13 @@ Run head_norm(const HeadRows& in, Direction direction) {
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     const std::int64_t roots = in.rows * (in.heads + in.key_heads);
-    memory.reserve(2 * in.count() + 2 * in.dim, in.count() + roots + 2 * in.dim);
+    memory.reserve(2 * in.count() + in.weights(), in.count() + roots + in.weights());
     const kernels::HeadNorm forward = head_norm_op(in, memory);
     backend.run(kernels::HeadNormGrad{.forward = forward,
                                       .dy = memory.input(in.count()),
                                       .dx = memory.output(in.count()),
                                       .inverse_rms = memory.output(roots),
-                                      .dweight = memory.output(2 * in.dim)});
+                                      .dweight = memory.output(in.weights())});
   };
 }
 

@@ -25,11 +25,13 @@ Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
 // op_case_norms.cc. `adds`: the gradient that goes round a block joins in.
 Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds);
 Run layer_norm(Rows32 in, Direction direction, bool adds);
-// Heads of queries and keys, with as many values as keys behind them in a row.
+// Heads of queries and keys, and what stands behind them in a row.
 struct HeadRows {
-  std::int64_t rows = 1, heads = 1, key_heads = 1, dim = 1;
-  std::int64_t stride() const { return (heads + 2 * key_heads) * dim; }
-  std::int64_t count() const { return rows * stride(); }
+  std::int64_t rows = 1, heads = 1, key_heads = 1;
+  std::int64_t dim = 1, key_dim = 1;  // of a head
+  std::int64_t stride = 1;
+  std::int64_t count() const { return rows * stride; }
+  std::int64_t weights() const { return dim + key_dim; }
 };
 Run head_norm(const HeadRows& in, Direction direction);
 Run activation(Rows32 out, Direction direction, bool weighs);

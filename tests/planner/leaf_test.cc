@@ -102,7 +102,8 @@ TEST_CASE("leaf: more data parallelism leaves the pipeline as it is") {
   // Twice the replicas and twice the batch: the same schedule over the same chunks.
   std::optional<Tick> makespan;
   for (const int gpus : {1024, 2048}) {
-    const Problem problem = v3_problem(gpus, 7680 * gpus / 1024);
+    Problem problem = v3_problem(gpus, 7680 * gpus / 1024);
+    problem.cluster.chip.spread.reset();  // of more chips the slowest is slower
     Strategy s = v3_strategy();
     s.dp = s.dp_shard = gpus / 16;
     const GroupCounts counts = routed_groups(problem.model);
