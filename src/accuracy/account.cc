@@ -8,8 +8,8 @@
 #include "accuracy/few_runs.h"
 #include "accuracy/lookup.h"
 #include "plan/interval.h"
+#include "software/figures.h"
 #include "software/fitted.h"
-#include "software/profile_json.h"
 
 namespace narrows {
 namespace {

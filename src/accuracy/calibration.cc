@@ -10,7 +10,7 @@
 #include <string>
 
 #include "accuracy/fit.h"
-#include "software/profile_json.h"
+#include "software/figures.h"
 
 namespace narrows {
 namespace {

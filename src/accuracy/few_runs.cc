@@ -10,7 +10,7 @@
 
 #include "accuracy/fit.h"
 #include "accuracy/statistics.h"
-#include "software/profile_json.h"
+#include "software/figures.h"
 
 namespace narrows {
 namespace {

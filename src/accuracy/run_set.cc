@@ -5,7 +5,7 @@
 #include <set>
 #include <thread>
 
-#include "software/profile_json.h"
+#include "software/figures.h"
 
 namespace narrows {
 

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/profiles.h"
 #include "report/text_table.h"
+#include "software/figures.h"
 #include "software/library.h"
 #include "software/profile_json.h"
 

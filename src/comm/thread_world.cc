@@ -15,11 +15,10 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLongestSleep = 1'000'000;  // so that deadlines are looked at
 // Below this a sleep would overshoot: with the least timer slack, waking takes some 5 us.
 constexpr std::int64_t kShortestSleep = 20'000;
-constexpr int kSpins = 200;
+// Of a rank with a processor of its own: some 200 us, looks at its verbs included, or somewhat more
+// than it takes to be woken.
+constexpr int kSpins = 1000;
 constexpr int kYields = 20;
-// Of a rank with a processor of its own: some 200 us, as long as ranks usually wait for one another
-// and as it takes to be woken.
-constexpr int kOwnYields = 400;
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -89,10 +88,9 @@ void ThreadRank::idle(int spins, bool is_owner) {
     mine = current;
     return;
   }
-  const bool is_patient = is_owner && !world.is_crowded;
-  const int patience = is_patient ? kSpins : 0;
+  const int patience = world.is_crowded || !is_owner ? 0 : kSpins;
   if (spins < patience) return pause_briefly();
-  if (spins < patience + (is_patient ? kOwnYields : kYields)) {
+  if (spins < patience + kYields) {
     sched_yield();
     return;
   }

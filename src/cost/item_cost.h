@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cost/block_cost.h"
+#include "cost/pace.h"
 
 namespace narrows {
 

@@ -4,103 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 #include "base/text.h"
+#include "software/profile_fields.h"
 
 namespace narrows {
 namespace {
-
-// The fields in the order of the file, named once for reader and writer. Numbers come with their
-// least and most.
-template <typename Profile, typename Visitor>
-void each_field(Profile& p, Visitor& visit) {
-  visit("schedules", p.schedules);
-  visit("recipes", p.recipes);
-  visit("emulated_recipes", p.emulated_recipes);
-  visit("recomputes", p.recomputes);
-  visit("zero_stages", p.zero_stages);
-  visit("sequence_parallel", p.sequence_parallel);
-  visit("context_parallel", p.context_parallel);
-  visit("expert_tensor_parallel", p.expert_tensor_parallel);
-  visit("most_chunks_per_rank", p.most_chunks_per_rank, 1, 1024);
-
-  visit("gradient_dtype", p.gradient_dtype);
-  visit("gradient_wire_dtype", p.gradient_wire_dtype);
-  visit("master_dtype", p.master_dtype);
-  visit("moment_dtype", p.moment_dtype);
-  visit("resident_quantised_weights", p.resident_quantised_weights);
-  visit("quantised_activations", p.quantised_activations);
-  visit("quantised_gather", p.quantised_gather);
-  visit("quantised_dispatch", p.quantised_dispatch);
-
-  visit("fused_norm_residual", p.fused_norm_residual);
-  visit("fused_activation", p.fused_activation);
-  visit("fused_rope", p.fused_rope);
-  visit("fused_attention", p.fused_attention);
-  visit("fused_permute", p.fused_permute);
-  visit("fused_loss", p.fused_loss);
-  visit("loss_metrics", p.loss_metrics);
-  visit("parallel_loss", p.parallel_loss);
-  visit("fused_grad_accumulation", p.fused_grad_accumulation);
-  visit("fused_experts", p.fused_experts);
-
-  visit("overlap_tp", p.overlap_tp, 0, 1);
-  visit("overlap_gradients", p.overlap_gradients, 0, 1);
-  visit("overlap_parameters", p.overlap_parameters, 0, 1);
-  visit("overlap_fsdp", p.overlap_fsdp, 0, 1);
-  visit("overlap_ep", p.overlap_ep, 0, 1);
-  visit("overlap_ep_in_pairs", p.overlap_ep_in_pairs);
-  visit("overlap_shared_expert", p.overlap_shared_expert);
-  visit("blocking_p2p", p.blocking_p2p);
-  visit("scatters_sends", p.scatters_sends);
-
-  visit("dispatcher", p.dispatcher);
-  visit("comm_multiprocessors", p.comm_multiprocessors, 0, 4096);
-  visit("kernel_generation", p.kernel_generation);
-  visit("matmul_slowdown", p.matmul_slowdown, 1, 10);
-  visit("stream_slowdown", p.stream_slowdown, 1, 10);
-  visit("narrow_attention", p.narrow_attention, 1, 4);
-  visit("comm_slowdown", p.comm_slowdown, 1, 100);
-  visit("compute_slowdown", p.compute_slowdown, 1, 100);
-
-  visit("launch", p.launch);
-  visit("host_op", p.host_op);
-  visit("graphs", p.graphs);
-  visit("expert_launch", p.expert_launch);
-  visit("dispatch_sync", p.dispatch_sync);
-  visit("step_overhead", p.step_overhead);
-  visit("expert_spread", p.expert_spread, 0, 10);
-  visit("expert_skew", p.expert_skew, 0, 1);
-  visit("context", p.context);
-  visit("allocator_overhead", p.allocator_overhead, 0, 10);
-  visit("comm_buffers", p.comm_buffers);
-
-  visit("attention_kernels", p.attention_kernels);
-  visit("attention_slowdown", p.attention_slowdown, 1, 10);
-  visit("collective_multiprocessors", p.collective_multiprocessors, 0, 4096);
-  visit("collective_slowdown", p.collective_slowdown, 1, 100);
-  visit("fused_norm", p.fused_norm);
-  visit("fused_optimizer", p.fused_optimizer);
-  visit("fused_projections", p.fused_projections);
-  visit("selective_by_op", p.selective_by_op);
-  visit("recompute_stops_early", p.recompute_stops_early);
-  visit("recomputes_ffn_only", p.recomputes_ffn_only);
-  visit("keeps_gathered", p.keeps_gathered);
-  visit("defers_scatter", p.defers_scatter);
-  visit("stepwise_context", p.stepwise_context);
-  visit("batch_first", p.batch_first);
-  visit("copies_shards", p.copies_shards);
-  visit("gradient_bucket", p.gradient_bucket);
-  visit("gathers_by_tensor", p.gathers_by_tensor);
-  visit("shard_piece", p.shard_piece);
-  visit("wide_storage", p.wide_storage);
-  visit("master_remainders", p.master_remainders);
-  visit("offloaded_layers", p.offloaded_layers, 0, 4096);
-  visit("kept_score_bytes", p.kept_score_bytes, 0, 16);
-  visit("even_stages", p.even_stages);
-}
 
 std::optional<Dtype> dtype_of(std::string_view name) {
   for (const Dtype dtype : {Dtype::F32, Dtype::Bf16, Dtype::Fp16, Dtype::E5M6, Dtype::Fp8Block,
@@ -261,10 +171,6 @@ Status read_value(JsonObject& figure, std::vector<T>& out) {
   return {};
 }
 
-double si(double v) { return v; }
-double si(Seconds v) { return v / sec; }
-double si(Bytes v) { return v / byte; }
-
 // The bounds of a fit have the value's own form and hold it.
 template <typename T, typename... Limits>
 Result<FitBounds> read_fit(JsonObject& figure, const T& value, Limits... limits) {
@@ -345,93 +251,7 @@ Status check(const SoftwareProfile& profile, const JsonObject& object) {
   return {};
 }
 
-// One number by name, in SI units: read, and written.
-struct Finder {
-  std::string_view wanted;
-  std::optional<double> found;
-
-  template <typename T, typename... Limits>
-  void operator()(const char* name, const T& value, Limits...) {
-    if constexpr (std::is_same_v<T, double> || std::is_same_v<T, Seconds> ||
-                  std::is_same_v<T, Bytes>) {
-      if (wanted == name) found = si(value);
-    }
-  }
-};
-
-struct Limiter {
-  std::string_view wanted;
-  FitBounds limits;
-
-  void operator()(const char* name, const double&, double least, double most) {
-    if (wanted == name) limits = {least, most};
-  }
-  template <typename T, typename... Limits>
-  void operator()(const char*, const T&, Limits...) {}
-};
-
-struct Setter {
-  std::string_view wanted;
-  double value;
-
-  template <typename T, typename... Limits>
-  void operator()(const char* name, T& field, Limits...) {
-    if (wanted != name) return;
-    if constexpr (std::is_same_v<T, double>) field = value;
-    if constexpr (std::is_same_v<T, Seconds>) field = value * sec;
-    if constexpr (std::is_same_v<T, Bytes>) field = value * byte;
-  }
-};
-
-// Four digits, in the unit that people would use.
-struct Rounder {
-  std::string_view wanted;
-  double value;
-  Json json;
-
-  template <typename T, typename... Limits>
-  void operator()(const char* name, const T&, Limits...) {
-    if (wanted != name) return;
-    if constexpr (std::is_same_v<T, double>) {
-      json = Json(std::stod(fmt::format("{:.4g}", value)));
-    } else if constexpr (std::is_same_v<T, Seconds>) {
-      const bool large = value >= 0.1, tiny = value < 1e-3;
-      json = Json(large  ? fmt::format("{:.4g} s", value)
-                  : tiny ? fmt::format("{:.4g} us", value * 1e6)
-                         : fmt::format("{:.4g} ms", value * 1e3));
-    } else if constexpr (std::is_same_v<T, Bytes>) {
-      json = Json(fmt::format("{:.4g} MB", value / 1e6));
-    }
-  }
-};
-
 }  // namespace
-
-std::optional<double> figure_of(const SoftwareProfile& profile, std::string_view field) {
-  Finder finder{field, std::nullopt};
-  each_field(profile, finder);
-  return finder.found;
-}
-
-FitBounds limits_of(std::string_view field) {
-  Limiter limiter{field, {0, std::numeric_limits<double>::max()}};
-  const SoftwareProfile any;
-  each_field(any, limiter);
-  return limiter.limits;
-}
-
-void set_figure(SoftwareProfile& profile, std::string_view field, double value) {
-  ASSERT(figure_of(profile, field).has_value());
-  Setter setter{field, value};
-  each_field(profile, setter);
-}
-
-Json rounded_figure(std::string_view field, double value) {
-  Rounder rounder{field, value, {}};
-  const SoftwareProfile any;
-  each_field(any, rounder);
-  return rounder.json;
-}
 
 Json to_json(const SoftwareProfile& profile) {
   Writer writer{Json::object(), profile};

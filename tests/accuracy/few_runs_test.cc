@@ -7,6 +7,7 @@
 #include <set>
 
 #include "accuracy/published_fixture.h"
+#include "software/figures.h"
 #include "software/profile_json.h"
 
 namespace narrows {
