@@ -30,11 +30,11 @@ double interval_of_median(const std::vector<double>& sorted) {
 
 }  // namespace
 
-SampleSummary summarise(std::span<const Sample> samples, Seconds best, const SampleRules& rules) {
+SampleSummary summarise(std::span<const Sample> samples, Seconds usual, const SampleRules& rules) {
   ASSERT(!samples.empty());
   std::vector<double> quiet, corrected;
   for (const Sample& s : samples) {
-    const double slow = best > Seconds() ? std::max(1.0, s.calibration / best) : 1;
+    const double slow = usual > Seconds() ? std::max(1.0, s.calibration / usual) : 1;
     if (slow <= rules.quiet) quiet.push_back(s.time / sec);
     corrected.push_back(s.time / sec / slow);
   }
@@ -82,13 +82,21 @@ std::optional<int> Sampler::next(Seconds elapsed) {
 void Sampler::add(int task, Sample sample) {
   std::vector<Sample>& samples = samples_[index(task)];
   samples.push_back(sample);
-  const bool is_better =
-      sample.calibration > Seconds() && (best_ <= Seconds() || sample.calibration < best_);
-  if (is_better) best_ = sample.calibration;
+  if (sample.calibration > Seconds()) calibrations_.push_back(sample.calibration / sec);
+  update_usual();
   const SampleSummary s = summary(task);
   const int quiet = static_cast<int>(samples.size()) - s.disturbed;
   finished_[index(task)] = std::ssize(samples) >= rules_.most ||
                            (quiet >= rules_.least && s.half_width <= rules_.half_width);
+}
+
+// Found anew whenever there are a sixteenth more of them.
+void Sampler::update_usual() {
+  if (calibrations_.size() <= known_ + known_ / 16) return;
+  known_ = calibrations_.size();
+  std::vector<double> sorted = calibrations_;
+  std::sort(sorted.begin(), sorted.end());
+  usual_ = at_share(sorted, 0.25) * sec;
 }
 
 void Sampler::give_up(int task) { finished_[index(task)] = true; }
@@ -98,7 +106,7 @@ int Sampler::finished() const {
 }
 
 SampleSummary Sampler::summary(int task) const {
-  return summarise(samples_[index(task)], best_, rules_);
+  return summarise(samples_[index(task)], usual_, rules_);
 }
 
 }  // namespace narrows

@@ -1,8 +1,10 @@
 // Decides what is timed next and when it has been timed enough, on a machine that others use too.
 //
 // Tasks are visited in rounds, each round in a new random order, so that a slow minute falls on all
-// of them alike. Beside every sample stands the time of one calibration matmul: a sample is quiet
-// if that took at most `quiet` times its best, and only quiet samples count as long as there are
+// of them alike. Beside every sample stands the time of one calibration matmul. The machine's usual
+// pace is that of its better moments, which a quarter of the calibrations stay below: a training
+// has good moments and bad ones, and the best of thousands is nobody's. A sample is quiet if its
+// calibration took at most `quiet` times that, and only quiet samples count as long as there are
 // enough of them; else all count, each divided by how slow its calibration was. A task is finished
 // when the 95 % interval of its median (by order statistics, which assume no distribution) is
 // within `half_width` of it. Pure: time comes in with the samples.
@@ -41,8 +43,8 @@ struct SampleSummary {
   int disturbed = 0;      // that do not, or count corrected
   double half_width = 0;  // of the median's interval, over the median
 };
-// `best` is the least calibration of all tasks. At least one sample.
-SampleSummary summarise(std::span<const Sample> samples, Seconds best, const SampleRules& rules);
+// `usual` is the calibration at the machine's usual pace. At least one sample.
+SampleSummary summarise(std::span<const Sample> samples, Seconds usual, const SampleRules& rules);
 
 class Sampler {
  public:
@@ -57,12 +59,13 @@ class Sampler {
   bool has_samples(int task) const { return !samples_[index(task)].empty(); }
   bool is_finished(int task) const { return finished_[index(task)]; }
   int finished() const;
-  Seconds best_calibration() const { return best_; }
+  Seconds usual_calibration() const { return usual_; }
   SampleSummary summary(int task) const;
 
  private:
   static std::size_t index(int task) { return static_cast<std::size_t>(task); }
   void begin_round();
+  void update_usual();
 
   SampleRules rules_;
   Random random_;
@@ -70,7 +73,9 @@ class Sampler {
   std::vector<bool> finished_;
   std::vector<int> round_;  // what is left of it, backwards
   std::ptrdiff_t visited_ = 0;
-  Seconds best_;
+  std::vector<double> calibrations_;  // of all samples, seconds
+  std::size_t known_ = 0;             // how many of them usual_ is of
+  Seconds usual_;
 };
 
 }  // namespace narrows

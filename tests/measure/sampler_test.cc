@@ -74,8 +74,24 @@ TEST_CASE("sampler: times are right although the machine is slow for half of the
   }
 }
 
+TEST_CASE("sampler: of a machine whose pace wanders, the better moments count and not the best") {
+  Random random(11);
+  Sampler sampler(20, {.least = 20, .most = 40}, 1);
+  // Between its best and half of that, evenly.
+  while (const std::optional<int> task = sampler.next({})) {
+    const double pace = 1 + random.uniform();
+    sampler.add(*task, {pace * 100 * us, pace * us});
+  }
+  CHECK(sampler.usual_calibration() / us == Approx(1.25).epsilon(0.03));
+  for (int task = 0; task < 20; ++task) {
+    INFO(task);
+    CHECK(sampler.summary(task).median / us > 108);
+    CHECK(sampler.summary(task).median / us < 127);
+  }
+}
+
 TEST_CASE("sampler: without a quiet moment, times are corrected by the calibration") {
-  // One sample knew the machine at its best.
+  // The machine's usual pace is known from others.
   const std::vector<Sample> samples = {
       {240 * us, 2.4 * us}, {310 * us, 3 * us}, {200 * us, 2 * us}, {390 * us, 4 * us}};
   const SampleSummary s = summarise(samples, 1 * us, {});
