@@ -43,6 +43,7 @@ Status read_layout(JsonObject& object, RecipeRule& rule) {
   rule.vpp = TRY(maybe(object, "vpp"));
   rule.etp = TRY(maybe(object, "etp"));
   rule.shard = TRY(maybe(object, "shard"));
+  rule.zero = TRY(maybe(object, "zero"));
   rule.packed = TRY(maybe(object, "packed"));
   rule.routing = TRY(object.string_or("routed", ""));
   rule.recompute = TRY(object.string_or("recompute", ""));
@@ -146,6 +147,7 @@ Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules) 
     if (rule.micro_batch) made.layout.micro_batch = rule.micro_batch;
     if (rule.etp) made.layout.etp = rule.etp;
     if (rule.shard) made.layout.shard = rule.shard;
+    if (rule.zero) made.layout.zero = rule.zero;
     if (rule.vpp) {
       made.layout.vpp = rule.vpp;
       made.layout.schedule = *rule.vpp > 1 ? "interleaved" : "1f1b";

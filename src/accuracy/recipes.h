@@ -27,7 +27,7 @@ struct RecipeRule {
   std::string recompute;  // "" = not said
   std::string like;       // the profile whose settings the stack ran with; "" = its own
   std::string routing;    // "token-drop": "" = not said
-  std::optional<int> tp, pp, cp, micro_batch, vpp, etp, shard;
+  std::optional<int> tp, pp, cp, micro_batch, vpp, etp, shard, zero;
   std::optional<int> packed;  // tokens of the samples that share a sequence
   std::string source;
 };
@@ -45,7 +45,7 @@ Result<SoftwareProfile> with_recipes(const SoftwareProfile& software, const Run&
                                      const std::vector<RecipeRule>& rules);
 // The run with the layout that the rules give it: what its table leaves open, and sizes that stand
 // there by assumption or by mistake: a table that serves several chips or formats, read for one of
-// them (tp, pp, cp, micro_batch, vpp, etp). Printed recomputation and routing stay.
+// them (tp, pp, cp, micro_batch, vpp, etp, zero). Printed recomputation and routing stay.
 Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules);
 // The profile that the last rule to speak of it names; "" if none does.
 std::string profile_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);

@@ -117,6 +117,9 @@ struct SoftwareProfile {
   // Stages get the same number of layers unless they are told otherwise: what a published run of
   // the stack is laid out with. A plan of ours is not bound by it.
   bool even_stages = false;
+  // A pipeline stage lets go of the tensor that it received once its first layer has run: the norm
+  // works its gradient out from its own output, which the matmul behind it keeps anyway.
+  bool frees_stage_input = false;
   // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
   // shard and gathers again.
   bool keeps_gathered = false;

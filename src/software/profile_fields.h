@@ -96,6 +96,7 @@ void each_field(Profile& p, Visitor& visit) {
   visit("offloaded_layers", p.offloaded_layers, 0, 4096);
   visit("kept_score_bytes", p.kept_score_bytes, 0, 16);
   visit("even_stages", p.even_stages);
+  visit("frees_stage_input", p.frees_stage_input);
 }
 
 // A number, time or size in SI units.
