@@ -103,8 +103,11 @@ struct SoftwareProfile {
   // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
   // instead of the attention core's inner tensors.
   bool selective_by_op = false;
+  V3Modules v3_modules = V3Modules::All;  // what `v3` recomputation makes again
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
+  // `full` recomputation keeps what the projections to queries, keys and values make.
+  bool keeps_projections = false;
   // `full` recomputation is of a layer's FFN; its attention keeps what its matmuls and its core
   // make, and runs its norms (and a core that is not fused) again.
   bool recomputes_ffn_only = false;
