@@ -135,7 +135,7 @@ TEST_CASE("software: every built-in profile reads, and writes back what was read
 TEST_CASE("software: every figure of a built-in profile has a source") {
   for (const std::string& name : software_names()) {
     const SoftwareProfile profile = *find_software(name);
-    CHECK(profile.sources.size() == 78);
+    CHECK(profile.sources.size() == 81);
     for (const auto& [field, source] : profile.sources) {
       INFO(name << " " << field);
       CHECK(source.size() > 5);
