@@ -78,14 +78,6 @@ bool among(const std::vector<std::string>& names, const std::string& name) {
   return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// "26.02.01"; where only a month is printed, its first release.
-std::string release_of(const Run& run) {
-  if (!run.software_version.empty()) return run.software_version;
-  return run.software_date.size() == 7
-             ? run.software_date.substr(2, 2) + "." + run.software_date.substr(5, 2)
-             : "";
-}
-
 }  // namespace
 
 Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const std::string& file) {
@@ -105,6 +97,13 @@ Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const 
 Result<std::vector<RecipeRule>> published_recipe_rules() {
   const EmbeddedFile file = embedded::validation_recipes().front();
   return parse_recipe_rules(file.content, file.path);
+}
+
+std::string release_of(const Run& run) {
+  if (!run.software_version.empty()) return run.software_version;
+  return run.software_date.size() == 7
+             ? run.software_date.substr(2, 2) + "." + run.software_date.substr(5, 2)
+             : "";
 }
 
 bool holds(const RecipeRule& rule, const Run& run) {

@@ -37,6 +37,8 @@ Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const 
 // Those that the program carries.
 Result<std::vector<RecipeRule>> published_recipe_rules();
 
+// "26.02.01"; where only a month is printed, its first release; "" if none is.
+std::string release_of(const Run& run);
 bool holds(const RecipeRule& rule, const Run& run);
 
 // The profile with the figures of every rule that holds for the run. InvalidInput where a rule
