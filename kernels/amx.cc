@@ -27,17 +27,34 @@ constexpr std::int64_t kBlockRows = 128;
 constexpr std::int64_t kBlockColumns = 1024;
 static_assert((kBlockRows + kBlockColumns) * kBlockDepth * 2 == kAmxScratch);
 
+constexpr std::int64_t kCorner = 2 * kEdge;
 std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Two strips of a times two of b into the accumulators 0 to 3.
-NARROWS_TILED_INLINE void multiply_strips(const char* a0, const char* a1, const char* b0,
-                                          const char* b1, std::int64_t tiles) {
+// A packed strip, and the one behind it or, at the end, the same again.
+struct Strips {
+  const char* first = nullptr;
+  const char* second = nullptr;
+};
+Strips strips_at(const char* packed, std::int64_t strip, std::int64_t strips, std::int64_t tiles) {
+  const char* const first = packed + strip * tiles * kBytes;
+  return {first, strip + 1 < strips ? first + tiles * kBytes : first};
+}
+
+// Two strips of a times two of b into the accumulators 0 to 3. Meanwhile the rows of 32 floats that
+// will be stored are fetched into the cache: lines far apart, whose latency would be waited for.
+NARROWS_TILED_INLINE void multiply_strips(const Strips& a, const Strips& b, std::int64_t tiles,
+                                          const char* c, std::int64_t stride_bytes) {
+  const std::int64_t rows = divided_up(kCorner, tiles);
   for (std::int64_t t = 0; t < tiles; ++t) {
-    _tile_loadd(4, a0 + t * kBytes, 64);
-    _tile_loadd(6, b0 + t * kBytes, 64);
-    _tile_loadd(5, a1 + t * kBytes, 64);
+    for (std::int64_t r = t * rows; r < std::min(kCorner, (t + 1) * rows); ++r) {
+      __builtin_prefetch(c + r * stride_bytes, 1, 2);
+      __builtin_prefetch(c + r * stride_bytes + 64, 1, 2);
+    }
+    _tile_loadd(4, a.first + t * kBytes, 64);
+    _tile_loadd(6, b.first + t * kBytes, 64);
+    _tile_loadd(5, a.second + t * kBytes, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b1 + t * kBytes, 64);
+    _tile_loadd(7, b.second + t * kBytes, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
@@ -55,7 +72,6 @@ struct Corner {
 };
 
 // At the edges results go by way of a whole corner.
-constexpr std::int64_t kCorner = 2 * kEdge;
 void copy_corner(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
                  const Corner& size) {
   for (std::int64_t r = 0; r < size.rows; ++r) {
@@ -93,16 +109,6 @@ NARROWS_TILED_INLINE void round_corner(const Corner& to) {
   }
 }
 
-// A packed strip, and the one behind it or, at the end, the same again.
-struct Strips {
-  const char* first = nullptr;
-  const char* second = nullptr;
-};
-Strips strips_at(const char* packed, std::int64_t strip, std::int64_t strips, std::int64_t tiles) {
-  const char* const first = packed + strip * tiles * kBytes;
-  return {first, strip + 1 < strips ? first + tiles * kBytes : first};
-}
-
 NARROWS_TILED_INLINE void multiply_corner(const Strips& a, const Strips& b, std::int64_t tiles,
                                           const Corner& to) {
   const bool whole = to.rows == kCorner && to.columns == kCorner;
@@ -119,7 +125,7 @@ NARROWS_TILED_INLINE void multiply_corner(const Strips& a, const Strips& b, std:
     copy_corner(to.c, to.stride, edge, kCorner, to);
     load_corner(edge, kCorner);
   }
-  multiply_strips(a.first, a.second, b.first, b.second, tiles);
+  multiply_strips(a, b, tiles, reinterpret_cast<const char*>(to.c), to.stride * 4);
   if (whole) {
     store_corner(to.c, to.stride);
   } else {
@@ -137,21 +143,21 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// A packed block of a times one of b.
+// A packed block of a times one of b, along the rows of the result.
 NARROWS_TILED void multiply_block(const char* a, const char* b, std::int64_t tiles,
                                   const Corner& to) {
   const std::int64_t row_strips = divided_up(to.rows, kEdge);
   const std::int64_t column_strips = divided_up(to.columns, kEdge);
-  for (std::int64_t j = 0; j < column_strips; j += 2) {
-    const Strips right = strips_at(b, j, column_strips, tiles);
-    for (std::int64_t i = 0; i < row_strips; i += 2) {
+  for (std::int64_t i = 0; i < row_strips; i += 2) {
+    const Strips left = strips_at(a, i, row_strips, tiles);
+    for (std::int64_t j = 0; j < column_strips; j += 2) {
       const Corner corner{to.c + i * kEdge * to.stride + j * kEdge,
                           to.stride,
                           std::min(kCorner, to.rows - i * kEdge),
                           std::min(kCorner, to.columns - j * kEdge),
                           to.adds,
                           to.to_bf16};
-      multiply_corner(strips_at(a, i, row_strips, tiles), right, tiles, corner);
+      multiply_corner(left, strips_at(b, j, column_strips, tiles), tiles, corner);
     }
   }
 }

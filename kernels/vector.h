@@ -21,7 +21,7 @@
 #define NARROWS_INLINE inline __attribute__((always_inline))
 // What is written for matrix tiles; called only where the processor has them (kernels/amx.h).
 #define NARROWS_TILED \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16,prfchw")))
 #define NARROWS_TILED_INLINE NARROWS_TILED inline __attribute__((always_inline))
 
 namespace narrows::kernels {
