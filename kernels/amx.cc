@@ -30,6 +30,22 @@ static_assert((kBlockRows + kBlockColumns) * kBlockDepth * 2 == kAmxScratch);
 constexpr std::int64_t kCorner = 2 * kEdge;
 std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// What is packed at a time. Sums that are stored as bf16 are whole when they are.
+struct Blocks {
+  std::int64_t rows = kBlockRows;
+  std::int64_t columns = kBlockColumns;
+  std::int64_t depth = kBlockDepth;
+};
+Blocks blocks_of(const Matmul& op) {
+  if (op.c_narrow == nullptr || op.k <= kBlockDepth) return {};
+  ASSERT(op.k <= kAmxNarrowDepth);
+  const std::int64_t depth = divided_up(op.k, kDepth) * kDepth;
+  const auto fitting = [&](std::int64_t outers) {
+    return outers * kBlockDepth / depth / kCorner * kCorner;
+  };
+  return {fitting(kBlockRows), fitting(kBlockColumns), depth};
+}
+
 // A packed strip, and the one behind it or, at the end, the same again.
 struct Strips {
   const char* first = nullptr;
@@ -67,9 +83,19 @@ struct Corner {
   std::int64_t stride = 0;  // elements
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  bool adds = false;     // to what is there
-  bool to_bf16 = false;  // rounded when it is stored
+  bool adds = false;                // to what is there
+  bool to_bf16 = false;             // rounded when it is stored
+  std::uint16_t* narrow = nullptr;  // instead of c, `stride` apart too
 };
+Corner corner_at(const Corner& block, std::int64_t row, std::int64_t column) {
+  Corner corner = block;
+  const std::int64_t at = row * block.stride + column;
+  if (block.narrow == nullptr) corner.c += at;
+  if (block.narrow != nullptr) corner.narrow += at;
+  corner.rows = std::min(kCorner, block.rows - row);
+  corner.columns = std::min(kCorner, block.columns - column);
+  return corner;
+}
 
 // At the edges results go by way of a whole corner.
 void copy_corner(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
@@ -109,9 +135,19 @@ NARROWS_TILED_INLINE void round_corner(const Corner& to) {
   }
 }
 
+NARROWS_TILED_INLINE void narrow_corner(const float* from, const Corner& to) {
+  const __mmask32 lanes = first_words(to.columns);
+  for (std::int64_t r = 0; r < to.rows; ++r) {
+    const __m512 left = _mm512_load_ps(from + r * kCorner);
+    const __m512 right = _mm512_load_ps(from + r * kCorner + kEdge);
+    const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(right, left));
+    _mm512_mask_storeu_epi16(to.narrow + r * to.stride, lanes, both);
+  }
+}
+
 NARROWS_TILED_INLINE void multiply_corner(const Strips& a, const Strips& b, std::int64_t tiles,
                                           const Corner& to) {
-  const bool whole = to.rows == kCorner && to.columns == kCorner;
+  const bool whole = to.narrow == nullptr && to.rows == kCorner && to.columns == kCorner;
   alignas(64) float edge[kCorner * kCorner];
   if (!to.adds) {
     _tile_zero(0);
@@ -125,9 +161,16 @@ NARROWS_TILED_INLINE void multiply_corner(const Strips& a, const Strips& b, std:
     copy_corner(to.c, to.stride, edge, kCorner, to);
     load_corner(edge, kCorner);
   }
-  multiply_strips(a, b, tiles, reinterpret_cast<const char*>(to.c), to.stride * 4);
+  if (to.narrow != nullptr) {
+    multiply_strips(a, b, tiles, reinterpret_cast<const char*>(to.narrow), to.stride * 2);
+  } else {
+    multiply_strips(a, b, tiles, reinterpret_cast<const char*>(to.c), to.stride * 4);
+  }
   if (whole) {
     store_corner(to.c, to.stride);
+  } else if (to.narrow != nullptr) {
+    store_corner(edge, kCorner);
+    narrow_corner(edge, to);
   } else {
     store_corner(edge, kCorner);
     copy_corner(edge, kCorner, to.c, to.stride, to);
@@ -151,13 +194,8 @@ NARROWS_TILED void multiply_block(const char* a, const char* b, std::int64_t til
   for (std::int64_t i = 0; i < row_strips; i += 2) {
     const Strips left = strips_at(a, i, row_strips, tiles);
     for (std::int64_t j = 0; j < column_strips; j += 2) {
-      const Corner corner{to.c + i * kEdge * to.stride + j * kEdge,
-                          to.stride,
-                          std::min(kCorner, to.rows - i * kEdge),
-                          std::min(kCorner, to.columns - j * kEdge),
-                          to.adds,
-                          to.to_bf16};
-      multiply_corner(left, strips_at(b, j, column_strips, tiles), tiles, corner);
+      multiply_corner(left, strips_at(b, j, column_strips, tiles), tiles,
+                      corner_at(to, i * kEdge, j * kEdge));
     }
   }
 }
@@ -197,18 +235,26 @@ void amx_matmul(const Matmul& op, void* scratch) {
   }
   const TileConfig config;
   _tile_loadconfig(&config);
-  for (std::int64_t k = 0; k < op.k; k += kBlockDepth) {
-    const std::int64_t depth = std::min(kBlockDepth, op.k - k);
+  const Blocks block = blocks_of(op);
+  for (std::int64_t k = 0; k < op.k; k += block.depth) {
+    const std::int64_t depth = std::min(block.depth, op.k - k);
     const std::int64_t tiles = divided_up(depth, kDepth);
-    for (std::int64_t n = 0; n < op.n; n += kBlockColumns) {
-      const std::int64_t columns = std::min(kBlockColumns, op.n - n);
+    const Corner whole{op.c,
+                       op.c_narrow == nullptr ? op.stride_c : op.stride_c_narrow,
+                       op.m,
+                       op.n,
+                       k > 0 || op.beta != 0,
+                       op.to_bf16 && op.c_narrow == nullptr && k + depth == op.k,
+                       op.c_narrow};
+    for (std::int64_t n = 0; n < op.n; n += block.columns) {
+      const std::int64_t columns = std::min(block.columns, op.n - n);
       pack(b, {n, columns, k, depth}, true, packed_b);
-      for (std::int64_t m = 0; m < op.m; m += kBlockRows) {
-        const std::int64_t rows = std::min(kBlockRows, op.m - m);
-        pack(a, {m, rows, k, depth}, false, packed_a);
-        multiply_block(packed_a, packed_b, tiles,
-                       {op.c + m * op.stride_c + n, op.stride_c, rows, columns,
-                        k > 0 || op.beta != 0, op.to_bf16 && k + depth == op.k});
+      for (std::int64_t m = 0; m < op.m; m += block.rows) {
+        Corner part = corner_at(whole, m, n);
+        part.rows = std::min(block.rows, op.m - m);
+        part.columns = columns;
+        pack(a, {m, part.rows, k, depth}, false, packed_a);
+        multiply_block(packed_a, packed_b, tiles, part);
       }
     }
   }

@@ -24,6 +24,7 @@ class CpuBackend final : public Backend {
 
   void adopt_thread() override { be_single_threaded(); }
 
+  bool makes_bf16() const override { return products_.has_tiles(); }
   void run(const kernels::Matmul& op, Multiply format) override { products_.run(op, format); }
   void run(const kernels::Norm& op) override {
     by_rows(op.rows, [&](auto... r) { norm(op, r...); });
