@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "runtime/context.h"
 #include "runtime/ops.h"
@@ -57,8 +59,18 @@ Operands<const float> values_of(const OpSite& site, const Op& op) {
       site, op, [&](TensorId id) { return static_cast<const float*>(site.value(id).data()); });
 }
 
-kernels::Heads<float> output_of(const Op& op, float* data) {
+template <typename Float>
+kernels::Heads<Float> output_of(const Op& op, Float* data) {
   return {data, std::int64_t{op.attention.heads} * op.attention.v_dim, op.attention.v_dim};
+}
+
+// Whether the core reads queries, keys and values as the bf16 that they are: where they are all at
+// hand.
+bool reads_bf16(const OpSite& site, const Op& op) {
+  if (site.rank.groups.cp != nullptr || !site.rank.backend.makes_bf16()) return false;
+  const std::span<const TensorId> ids = own_inputs(site, op);
+  return std::all_of(ids.begin(), ids.end(),
+                     [&](TensorId id) { return site.waiting_value(id).form() == Form::Bf16; });
 }
 
 KeysAndValues keys_of(const Op& op, const Operands<const float>& from) {
@@ -74,13 +86,10 @@ void view_gathered(const Op& op, Float* all, kernels::Heads<Float>& k, kernels::
   v = {all + std::int64_t{s.kv_heads} * s.qk_dim, row, s.v_dim};
 }
 
-kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<const float>& from) {
+// Its operands and output are still to come.
+kernels::Attention core_of(const OpSite& site, const Op& op) {
   const AttentionShape& s = op.attention;
-  return {.q = from.q,
-          .k = from.k,
-          .v = from.v,
-          .out = output_of(op, site.value(op.outputs[0]).data()),
-          .log_sum_exp = site.value(op.outputs[1]).data(),
+  return {.log_sum_exp = site.value(op.outputs[1]).data(),
           .batch = static_cast<std::int64_t>(s.batch),
           .heads = s.heads,
           .kv_heads = s.kv_heads,
@@ -92,6 +101,26 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .sharpness = site.rank.rotary.sharpness,
           .positions = site.batch.positions.data(),
           .narrow = site.rounds()};
+}
+
+kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<const float>& from) {
+  kernels::Attention core = core_of(site, op);
+  core.q = from.q;
+  core.k = from.k;
+  core.v = from.v;
+  core.out = output_of(op, site.value(op.outputs[0]).data());
+  return core;
+}
+
+kernels::Attention core_of_bf16(const OpSite& site, const Op& op) {
+  const auto from = operands_of<const std::uint16_t>(
+      site, op, [&](TensorId id) { return bf16_of(std::as_const(site.waiting_value(id))); });
+  kernels::Attention core = core_of(site, op);
+  core.q_narrow = from.q;
+  core.k_narrow = from.k;
+  core.v_narrow = from.v;
+  core.out_narrow = output_of(op, bf16_of(site.waiting_value(op.outputs[0])));
+  return core;
 }
 
 std::int64_t queries_of(const Op& op) {
@@ -223,8 +252,13 @@ void rope_input_grad(const OpSite& site, int index) {
 Status attention(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const std::int64_t rows = queries_of(op);
-  site.make_value(op.outputs[0], rows);
+  const bool narrow = reads_bf16(site, op);
+  site.make_value(op.outputs[0], rows, narrow ? Form::Bf16 : Form::F32);
   site.make_value(op.outputs[1], rows);
+  if (narrow) {
+    site.rank.backend.run(core_of_bf16(site, op));
+    return {};
+  }
   const Operands<const float> from = values_of(site, op);
   const kernels::Attention core = core_of(site, op, from);
   if (site.rank.groups.cp == nullptr) {
@@ -246,15 +280,20 @@ Status attention_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const std::int64_t rows = std::ssize(site.batch.tokens);
   for (const TensorId id : own_inputs(site, op)) ASSERT(site.grad_target(id, rows).fresh);
-  const Operands<const float> from = values_of(site, op);
   const Operands<float> to =
       operands_of<float>(site, op, [&](TensorId id) { return site.grad(id).data(); });
   const Storage& dout = site.grad(op.outputs[0]);
-  kernels::AttentionGrad core{.forward = core_of(site, op, from),
-                              .dout = {dout.data(), dout.columns(), op.attention.v_dim},
+  kernels::AttentionGrad core{.dout = {dout.data(), dout.columns(), op.attention.v_dim},
                               .dq = to.q,
                               .dk = to.k,
                               .dv = to.v};
+  if (reads_bf16(site, op) && site.waiting_value(op.outputs[0]).form() == Form::Bf16) {
+    core.forward = core_of_bf16(site, op);
+    site.rank.backend.run(core);
+    return {};
+  }
+  const Operands<const float> from = values_of(site, op);
+  core.forward = core_of(site, op, from);
   if (site.rank.groups.cp == nullptr) {
     site.rank.backend.run(core);
     return {};
