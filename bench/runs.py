@@ -88,9 +88,11 @@ def job(o):
 
 # The store to plan with: the user's, or one in `folder` that is filled now.
 def store(o, folder):
-    if o.db:
-        return o.db
-    db = os.path.join(folder, "measurements.db")
+    return o.db or profile(o, os.path.join(folder, "measurements.db"))
+
+
+# A profile of so many seconds in a store of its own.
+def profile(o, db):
     words = launch(o.ranks, o.mpi) + [o.narrows, "profile"] + job(o) + ["--ranks", str(o.ranks), "--budget", str(o.budget),
                                                                        "--db", db]
     code, out, err = run(words)
@@ -98,6 +100,14 @@ def store(o, folder):
     if code != 0:
         raise SystemExit(1)
     return db
+
+
+# All that several stores hold, in one.
+def merged(o, dbs, path):
+    code, _, err = run([o.narrows, "import", *dbs, "--db", path])
+    if code != 0:
+        raise SystemExit(err.strip())
+    return path
 
 
 # The planner's answer under `pins` ("tp=2,pp=1"), or nothing if it refuses.
@@ -108,8 +118,25 @@ def plan(o, db, pins, path, more=()):
     return json.loads(out) if code == 0 else None
 
 
-# The median step of one run of the plan, the first left out. Raises with what the program said.
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+# The median step of one run of the plan, the first left out.
 def step_seconds(o, path, folder, more=()):
+    return median([s["seconds"] for s in steps(o, path, folder, more)])
+
+
+# The plan played with the store's measurements.
+def simulated(o, path, db):
+    code, out, err = run([o.narrows, "simulate", path, "--db", db, "--json", "--quiet"])
+    if code != 0:
+        raise SystemExit(err.strip())
+    return json.loads(out)
+
+
+# The steps of one run of the plan as train's metrics have them, the first left out. Raises with what the program said.
+def steps(o, path, folder, more=()):
     metrics = os.path.join(folder, "metrics.jsonl")
     words = launch(o.ranks, o.mpi) + [o.narrows, "train", path, "--data", "portable:1", "--steps", str(o.steps + 1), "--metrics",
                                       metrics, "--quiet", *more]
@@ -117,5 +144,4 @@ def step_seconds(o, path, folder, more=()):
     if code != 0:
         raise RuntimeError(err.strip()[-200:])
     with open(metrics) as file:
-        steps = sorted(json.loads(line)["seconds"] for line in list(file)[1:])
-    return steps[len(steps) // 2]
+        return [json.loads(line) for line in list(file)[1:]]

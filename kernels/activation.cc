@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/activation.h"
 
-#include <cstring>
-
 #include "kernels/vector.h"
 
 namespace narrows::kernels {
@@ -19,41 +17,44 @@ NARROWS_INLINE ElementGrad element_grad(float gate, float up, float dy) {
   return {dy * up * (s + silu * (1.0f - s)), dy * silu, dy * (silu * up)};
 }
 
-NARROWS_INLINE float wide_of(float x) { return x; }
-NARROWS_INLINE float wide_of(std::uint16_t half) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
 // One row; returns the gradient of its weight.
-template <typename Element>
-NARROWS_INLINE float row_grad(const SwiGluGrad& op, const Element* x, std::int64_t r) {
+template <typename X, typename Dx>
+NARROWS_INLINE float row_grad(const SwiGluGrad& op, const X* x, Dx* dx, std::int64_t r) {
   const std::int64_t columns = op.forward.columns;
-  const Element* gate = x + 2 * r * columns;
-  const Element* up = gate + columns;
+  const X* gate = x + 2 * r * columns;
+  const X* up = gate + columns;
   const float* dy = op.dy + r * columns;
-  float* dgate = op.dx + 2 * r * columns;
-  float* dup = dgate + columns;
+  Dx* dgate = dx + 2 * r * columns;
+  Dx* dup = dgate + columns;
   const float scale = op.forward.scale == nullptr ? 1.0f : op.forward.scale[r];
   Lanes sums;
   std::int64_t c = 0;
   for (; c + kLanes <= columns; c += kLanes) {
     for (int j = 0; j < kLanes; ++j) {
       const ElementGrad e = element_grad(wide_of(gate[c + j]), wide_of(up[c + j]), dy[c + j]);
-      dgate[c + j] = scale * e.gate;
-      dup[c + j] = scale * e.up;
+      put(dgate[c + j], scale * e.gate);
+      put(dup[c + j], scale * e.up);
       sums.lane[j] += e.scale;
     }
   }
   for (; c < columns; ++c) {
     const ElementGrad e = element_grad(wide_of(gate[c]), wide_of(up[c]), dy[c]);
-    dgate[c] = scale * e.gate;
-    dup[c] = scale * e.up;
+    put(dgate[c], scale * e.gate);
+    put(dup[c], scale * e.up);
     sums.lane[c % kLanes] += e.scale;
   }
   return sums.sum();
+}
+
+template <typename X, typename Y>
+NARROWS_INLINE void row(const SwiGlu& op, const X* x, Y* y, std::int64_t r) {
+  const X* gate = x + 2 * r * op.columns;
+  const X* up = gate + op.columns;
+  const float scale = op.scale == nullptr ? 1.0f : op.scale[r];
+  for (std::int64_t c = 0; c < op.columns; ++c) {
+    const float g = wide_of(gate[c]);
+    put(y[r * op.columns + c], scale * (g * sigmoid_of(g) * wide_of(up[c])));
+  }
 }
 
 }  // namespace
@@ -61,22 +62,22 @@ NARROWS_INLINE float row_grad(const SwiGluGrad& op, const Element* x, std::int64
 NARROWS_VECTORISED
 void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row) {
   for (std::int64_t r = first_row; r < last_row; ++r) {
-    const float* gate = op.x + 2 * r * op.columns;
-    const float* up = gate + op.columns;
-    float* y = op.y + r * op.columns;
-    const float scale = op.scale == nullptr ? 1.0f : op.scale[r];
-    for (std::int64_t c = 0; c < op.columns; ++c) {
-      y[c] = scale * (gate[c] * sigmoid_of(gate[c]) * up[c]);
+    if (op.y_narrow != nullptr) {
+      row(op, op.x_narrow, op.y_narrow, r);
+    } else {
+      row(op, op.x, op.y, r);
+      if (op.to_bf16) round_run(op.y + r * op.columns, op.columns);
     }
-    if (op.to_bf16) round_run(y, op.columns);
   }
 }
 
 NARROWS_VECTORISED
 void swiglu_grad(const SwiGluGrad& op, std::int64_t first_row, std::int64_t last_row) {
+  const SwiGlu& f = op.forward;
   for (std::int64_t r = first_row; r < last_row; ++r) {
-    const float dscale = op.forward.x_narrow == nullptr ? row_grad(op, op.forward.x, r)
-                                                        : row_grad(op, op.forward.x_narrow, r);
+    const float dscale = op.dx_narrow != nullptr ? row_grad(op, f.x_narrow, op.dx_narrow, r)
+                         : f.x_narrow != nullptr ? row_grad(op, f.x_narrow, op.dx, r)
+                                                 : row_grad(op, f.x, op.dx, r);
     if (op.dscale != nullptr) op.dscale[r] = dscale;
   }
 }

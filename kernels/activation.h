@@ -16,16 +16,19 @@ struct SwiGlu {
   float* y = nullptr;            // (rows, columns)
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  bool to_bf16 = false;                     // y is rounded to bf16
-  const std::uint16_t* x_narrow = nullptr;  // x in bf16, read by the gradient where it is given
+  bool to_bf16 = false;  // y is rounded to bf16
+  // In bf16, instead of x and y: where there is y_narrow, there is x_narrow.
+  const std::uint16_t* x_narrow = nullptr;
+  std::uint16_t* y_narrow = nullptr;
 };
 void swiglu(const SwiGlu& op, std::int64_t first_row, std::int64_t last_row);
 
 struct SwiGluGrad {
-  SwiGlu forward;             // y is not used
-  const float* dy = nullptr;  // (rows, columns)
-  float* dx = nullptr;        // (rows, 2 columns)
-  float* dscale = nullptr;    // (rows), null where forward.scale is
+  SwiGlu forward;                      // y is not used
+  const float* dy = nullptr;           // (rows, columns)
+  float* dx = nullptr;                 // (rows, 2 columns)
+  float* dscale = nullptr;             // (rows), null where forward.scale is
+  std::uint16_t* dx_narrow = nullptr;  // instead of dx, where forward.x_narrow is
 };
 void swiglu_grad(const SwiGluGrad& op, std::int64_t first_row, std::int64_t last_row);
 

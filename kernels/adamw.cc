@@ -2,7 +2,6 @@
 #include "kernels/adamw.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/vector.h"
 
@@ -55,30 +54,17 @@ void update(float* w, const float* gradient, float* m, float* v, std::int64_t co
   }
 }
 
-NARROWS_INLINE float widened(std::uint16_t half) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-NARROWS_INLINE std::uint16_t narrowed(float x) {
-  const float near = nearest_bf16(x);
-  std::uint32_t bits;
-  std::memcpy(&bits, &near, 4);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
-
 NARROWS_VECTORISED
 void update_narrow(float* w, const float* gradient, std::uint16_t* m, std::uint16_t* v,
                    std::int64_t count, const Factors& f) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float g = gradient[i] * f.scale;
-    const float first = widened(m[i]);
+    const float first = wide_of(m[i]);
     const float fresh = first + f.fresh1 * (g - first);
-    const float second = f.beta2 * widened(v[i]) + f.fresh2 * g * g;
+    const float second = f.beta2 * wide_of(v[i]) + f.fresh2 * g * g;
     w[i] = stepped(w[i], fresh, second, f);
-    m[i] = narrowed(fresh);
-    v[i] = narrowed(second);
+    put(m[i], fresh);
+    put(v[i], second);
   }
 }
 

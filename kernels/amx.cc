@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "kernels/amx_pack.h"
+#include "kernels/amx_tiles.h"
 #endif
 
 namespace narrows::kernels {
@@ -27,131 +27,32 @@ constexpr std::int64_t kBlockRows = 128;
 constexpr std::int64_t kBlockColumns = 1024;
 static_assert((kBlockRows + kBlockColumns) * kBlockDepth * 2 == kAmxScratch);
 
-std::int64_t divided_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// Two strips of a times two of b into the accumulators 0 to 3.
-NARROWS_TILED_INLINE void multiply_strips(const char* a0, const char* a1, const char* b0,
-                                          const char* b1, std::int64_t tiles) {
-  for (std::int64_t t = 0; t < tiles; ++t) {
-    _tile_loadd(4, a0 + t * kBytes, 64);
-    _tile_loadd(6, b0 + t * kBytes, 64);
-    _tile_loadd(5, a1 + t * kBytes, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b1 + t * kBytes, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-}
-
-// Where 32 x 32 of the result go; fewer at the edges.
-struct Corner {
-  float* c = nullptr;
-  std::int64_t stride = 0;  // elements
-  std::int64_t rows = 0;
-  std::int64_t columns = 0;
-  bool adds = false;     // to what is there
-  bool to_bf16 = false;  // rounded when it is stored
+// What is packed at a time. Sums that are stored as bf16 are whole when they are.
+struct Blocks {
+  std::int64_t rows = kBlockRows;
+  std::int64_t columns = kBlockColumns;
+  std::int64_t depth = kBlockDepth;
 };
-
-// At the edges results go by way of a whole corner.
-constexpr std::int64_t kCorner = 2 * kEdge;
-void copy_corner(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
-                 const Corner& size) {
-  for (std::int64_t r = 0; r < size.rows; ++r) {
-    std::copy_n(from + r * from_stride, size.columns, to + r * to_stride);
-  }
+Blocks blocks_of(const Matmul& op) {
+  if (op.c_narrow == nullptr || op.k <= kBlockDepth) return {};
+  ASSERT(op.k <= kAmxNarrowDepth);
+  const std::int64_t depth = divided_up(op.k, kDepth) * kDepth;
+  const auto fitting = [&](std::int64_t outers) {
+    return outers * kBlockDepth / depth / kCorner * kCorner;
+  };
+  return {fitting(kBlockRows), fitting(kBlockColumns), depth};
 }
 
-NARROWS_TILED_INLINE void load_corner(const float* c, std::int64_t stride) {
-  const std::int64_t bytes = stride * 4;
-  _tile_loadd(0, c, bytes);
-  _tile_loadd(1, c + kEdge, bytes);
-  _tile_loadd(2, c + kEdge * stride, bytes);
-  _tile_loadd(3, c + kEdge * stride + kEdge, bytes);
-}
-NARROWS_TILED_INLINE void store_corner(float* c, std::int64_t stride) {
-  const std::int64_t bytes = stride * 4;
-  _tile_stored(0, c, bytes);
-  _tile_stored(1, c + kEdge, bytes);
-  _tile_stored(2, c + kEdge * stride, bytes);
-  _tile_stored(3, c + kEdge * stride + kEdge, bytes);
-}
-
-NARROWS_TILED_INLINE void round_corner(const Corner& to) {
-  const __mmask16 low = first_lanes(to.columns);
-  const __mmask16 high = first_lanes(to.columns - kEdge);
-  for (std::int64_t r = 0; r < to.rows; ++r) {
-    float* const row = to.c + r * to.stride;
-    const __m512 left = _mm512_maskz_loadu_ps(low, row);
-    const __m512 right = high == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(high, row + kEdge);
-    const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(right, left));
-    const __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(both));
-    const __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1));
-    _mm512_mask_storeu_epi32(row, low, _mm512_slli_epi32(first, 16));
-    if (high != 0) _mm512_mask_storeu_epi32(row + kEdge, high, _mm512_slli_epi32(second, 16));
-  }
-}
-
-// A packed strip, and the one behind it or, at the end, the same again.
-struct Strips {
-  const char* first = nullptr;
-  const char* second = nullptr;
-};
-Strips strips_at(const char* packed, std::int64_t strip, std::int64_t strips, std::int64_t tiles) {
-  const char* const first = packed + strip * tiles * kBytes;
-  return {first, strip + 1 < strips ? first + tiles * kBytes : first};
-}
-
-NARROWS_TILED_INLINE void multiply_corner(const Strips& a, const Strips& b, std::int64_t tiles,
-                                          const Corner& to) {
-  const bool whole = to.rows == kCorner && to.columns == kCorner;
-  alignas(64) float edge[kCorner * kCorner];
-  if (!to.adds) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  } else if (whole) {
-    load_corner(to.c, to.stride);
-  } else {
-    std::fill_n(edge, kCorner * kCorner, 0.0f);
-    copy_corner(to.c, to.stride, edge, kCorner, to);
-    load_corner(edge, kCorner);
-  }
-  multiply_strips(a.first, a.second, b.first, b.second, tiles);
-  if (whole) {
-    store_corner(to.c, to.stride);
-  } else {
-    store_corner(edge, kCorner);
-    copy_corner(edge, kCorner, to.c, to.stride, to);
-  }
-  if (to.to_bf16) round_corner(to);
-}
-
-struct alignas(64) TileConfig {
-  std::uint8_t palette = 1;
-  std::uint8_t rest[15] = {};
-  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-// A packed block of a times one of b.
+// A packed block of a times one of b, along the rows of the result.
 NARROWS_TILED void multiply_block(const char* a, const char* b, std::int64_t tiles,
                                   const Corner& to) {
   const std::int64_t row_strips = divided_up(to.rows, kEdge);
   const std::int64_t column_strips = divided_up(to.columns, kEdge);
-  for (std::int64_t j = 0; j < column_strips; j += 2) {
-    const Strips right = strips_at(b, j, column_strips, tiles);
-    for (std::int64_t i = 0; i < row_strips; i += 2) {
-      const Corner corner{to.c + i * kEdge * to.stride + j * kEdge,
-                          to.stride,
-                          std::min(kCorner, to.rows - i * kEdge),
-                          std::min(kCorner, to.columns - j * kEdge),
-                          to.adds,
-                          to.to_bf16};
-      multiply_corner(strips_at(a, i, row_strips, tiles), right, tiles, corner);
+  for (std::int64_t i = 0; i < row_strips; i += 2) {
+    const Strips left = strips_at(a, i, row_strips, tiles);
+    for (std::int64_t j = 0; j < column_strips; j += 2) {
+      multiply_corner(left, strips_at(b, j, column_strips, tiles), tiles,
+                      corner_at(to, i * kEdge, j * kEdge));
     }
   }
 }
@@ -191,18 +92,26 @@ void amx_matmul(const Matmul& op, void* scratch) {
   }
   const TileConfig config;
   _tile_loadconfig(&config);
-  for (std::int64_t k = 0; k < op.k; k += kBlockDepth) {
-    const std::int64_t depth = std::min(kBlockDepth, op.k - k);
+  const Blocks block = blocks_of(op);
+  for (std::int64_t k = 0; k < op.k; k += block.depth) {
+    const std::int64_t depth = std::min(block.depth, op.k - k);
     const std::int64_t tiles = divided_up(depth, kDepth);
-    for (std::int64_t n = 0; n < op.n; n += kBlockColumns) {
-      const std::int64_t columns = std::min(kBlockColumns, op.n - n);
+    const Corner whole{op.c,
+                       op.c_narrow == nullptr ? op.stride_c : op.stride_c_narrow,
+                       op.m,
+                       op.n,
+                       k > 0 || op.beta != 0,
+                       op.to_bf16 && op.c_narrow == nullptr && k + depth == op.k,
+                       op.c_narrow};
+    for (std::int64_t n = 0; n < op.n; n += block.columns) {
+      const std::int64_t columns = std::min(block.columns, op.n - n);
       pack(b, {n, columns, k, depth}, true, packed_b);
-      for (std::int64_t m = 0; m < op.m; m += kBlockRows) {
-        const std::int64_t rows = std::min(kBlockRows, op.m - m);
-        pack(a, {m, rows, k, depth}, false, packed_a);
-        multiply_block(packed_a, packed_b, tiles,
-                       {op.c + m * op.stride_c + n, op.stride_c, rows, columns,
-                        k > 0 || op.beta != 0, op.to_bf16 && k + depth == op.k});
+      for (std::int64_t m = 0; m < op.m; m += block.rows) {
+        Corner part = corner_at(whole, m, n);
+        part.rows = std::min(block.rows, op.m - m);
+        part.columns = columns;
+        pack(a, {m, part.rows, k, depth}, false, packed_a);
+        multiply_block(packed_a, packed_b, tiles, part);
       }
     }
   }

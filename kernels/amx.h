@@ -18,7 +18,9 @@ namespace narrows::kernels {
 bool has_amx();
 
 // `scratch`: kAmxScratch bytes of the calling thread's own, at a multiple of 64. Only where
-// has_amx(). `a_narrow` and `b_narrow` of `op` are read where they are given.
+// has_amx(). `a_narrow` and `b_narrow` of `op` are read where they are given, and `c_narrow` is
+// written, of sums over at most kAmxNarrowDepth.
+inline constexpr std::int64_t kAmxNarrowDepth = 2048;
 inline constexpr std::int64_t kAmxScratch = (1024 + 128) * 512 * 2;
 void amx_matmul(const Matmul& op, void* scratch);
 

@@ -98,17 +98,30 @@ struct Range {
   std::int64_t depths = 0;
 };
 
+// Fetches what the next tile will be packed from: rows are too many, and too far apart, for the
+// processor to see the pattern.
+NARROWS_TILED_INLINE void fetch(const Source& s, std::int64_t at, std::int64_t elements) {
+  const bool narrow = s.narrow != nullptr;
+  const char* const from = narrow ? reinterpret_cast<const char*>(s.narrow + at)
+                                  : reinterpret_cast<const char*>(s.wide + at);
+  const std::int64_t bytes = elements * (narrow ? 2 : 4);
+  for (std::int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+}
+
 // One tile. Of a, row r is outer r and its words are the depth; of b, row p is the pair of depths
 // 2 p and 2 p + 1, and its pairs are the outers.
 NARROWS_TILED_INLINE void pack_tile(const Source& s, const Range& range, bool is_b, char* to) {
   __m512i r[16];
   for (std::int64_t i = 0; i < 16; ++i) {
     if (s.depth_runs) {
-      r[i] = i < range.outers ? run_of(s, (range.outer + i) * s.stride + range.depth, range.depths)
-                              : _mm512_setzero_si512();
+      const std::int64_t at = (range.outer + i) * s.stride + range.depth;
+      fetch(s, at + kDepth, kDepth);
+      r[i] = i < range.outers ? run_of(s, at, range.depths) : _mm512_setzero_si512();
     } else {
-      r[i] = 2 * i < range.depths ? pairs_of(s, (range.depth + 2 * i) * s.stride + range.outer,
-                                             range.depths - 2 * i, range.outers)
+      const std::int64_t at = (range.depth + 2 * i) * s.stride + range.outer;
+      fetch(s, at + kEdge, kEdge);
+      fetch(s, at + s.stride + kEdge, kEdge);
+      r[i] = 2 * i < range.depths ? pairs_of(s, at, range.depths - 2 * i, range.outers)
                                   : _mm512_setzero_si512();
     }
   }
@@ -116,14 +129,17 @@ NARROWS_TILED_INLINE void pack_tile(const Source& s, const Range& range, bool is
   for (int i = 0; i < 16; ++i) _mm512_store_si512(to + 64 * i, r[i]);
 }
 
-// Strips of 16 outers, each its tiles along the depth.
+// Strips of 16 outers, each its tiles along the depth; the order follows the memory's rows.
 NARROWS_TILED inline void pack(const Source& s, const Range& range, bool is_b, char* to) {
-  for (std::int64_t o = 0; o < range.outers; o += kEdge) {
-    for (std::int64_t d = 0; d < range.depths; d += kDepth) {
-      pack_tile(s, {range.outer + o, range.outers - o, range.depth + d, range.depths - d}, is_b,
-                to);
-      to += kBytes;
-    }
+  const std::int64_t strips = (range.outers + kEdge - 1) / kEdge;
+  const std::int64_t tiles = (range.depths + kDepth - 1) / kDepth;
+  for (std::int64_t i = 0; i < strips * tiles; ++i) {
+    const std::int64_t strip = s.depth_runs ? i / tiles : i % strips;
+    const std::int64_t tile = s.depth_runs ? i % tiles : i / strips;
+    const std::int64_t o = strip * kEdge;
+    const std::int64_t d = tile * kDepth;
+    pack_tile(s, {range.outer + o, range.outers - o, range.depth + d, range.depths - d}, is_b,
+              to + (strip * tiles + tile) * kBytes);
   }
 }
 

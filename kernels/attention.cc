@@ -133,15 +133,9 @@ void scale_run(float* x, std::int64_t count, float factor, bool to_bf16) {
   if (to_bf16) round_run(x, count);
 }
 
-float scale_of(const Attention& op) {
-  return static_cast<float>(op.sharpness / std::sqrt(static_cast<double>(op.qk_dim)));
-}
-
 // The row's probabilities, not yet divided by their sum; returns its inverse.
 float soften_row(const Attention& op, const Block& b, std::int64_t r, float* row) {
-  const std::int64_t position = op.positions[b.first + r];
-  const std::int64_t first = first_seen(op, position);
-  const std::int64_t last = keys_until(op, position);
+  const auto [first, last] = seen_keys(op, b.first + r);
   float& log_sum_exp = op.log_sum_exp[(b.sequence * op.queries + b.first + r) * op.heads + b.head];
   if (first >= last) {
     std::fill_n(row, b.keys, 0.0f);
@@ -149,7 +143,7 @@ float soften_row(const Attention& op, const Block& b, std::int64_t r, float* row
     return 0;
   }
   float most = 0;
-  const float sum = soften(row, first, last, b.keys, scale_of(op), &most);
+  const float sum = soften(row, first, last, b.keys, attention_scale(op), &most);
   log_sum_exp = static_cast<float>(static_cast<double>(most) + natural_logarithm(sum));
   return 1.0f / sum;
 }
@@ -204,10 +198,10 @@ void block_grads(const AttentionGrad& op, const Block& b, const Scratch& s) {
                   .c = ds,
                   .stride_c = f.keys},
                  s.multiply);
-  const float scale = scale_of(f);
+  const float scale = attention_scale(f);
   for (std::int64_t r = 0; r < b.rows; ++r) {
-    const std::int64_t position = f.positions[b.first + r];
-    probabilities(p + r * f.keys, first_seen(f, position), keys_until(f, position), b.keys, scale,
+    const SeenKeys seen = seen_keys(f, b.first + r);
+    probabilities(p + r * f.keys, seen.first, seen.last, b.keys, scale,
                   f.log_sum_exp[(token + r) * f.heads + b.head]);
     const float delta =
         dot_of(at(op.dout, token + r, b.head), at(f.out, token + r, b.head), f.v_dim);
@@ -261,6 +255,15 @@ void clear(const Heads<float>& heads, std::int64_t first_row, std::int64_t rows,
 }
 
 }  // namespace
+
+SeenKeys seen_keys(const Attention& op, std::int64_t query) {
+  const std::int64_t position = op.positions[query];
+  return {first_seen(op, position), keys_until(op, position)};
+}
+
+float attention_scale(const Attention& op) {
+  return static_cast<float>(op.sharpness / std::sqrt(static_cast<double>(op.qk_dim)));
+}
 
 std::int64_t attention_units(const Attention& op) { return op.batch * op.kv_heads; }
 

@@ -45,6 +45,9 @@ struct Attention {
   const std::int32_t* key_positions = nullptr;  // (keys), ascending; null: 0, 1, …
   bool narrow = false;  // operands of its matmuls are rounded to bf16, and so is `out`
   SmallMatmul multiply;
+  // In bf16, instead of q, k, v and out: all four or none. Only kernels/amx_attention.h reads them.
+  Heads<const std::uint16_t> q_narrow, k_narrow, v_narrow;
+  Heads<std::uint16_t> out_narrow;
 };
 
 struct AttentionGrad {
@@ -54,6 +57,15 @@ struct AttentionGrad {
 };
 
 inline constexpr float kNothing = -1e30f;
+
+// The keys [first, last) that a query sees; none where first >= last.
+struct SeenKeys {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+SeenKeys seen_keys(const Attention& op, std::int64_t query);
+// What scores are multiplied by.
+float attention_scale(const Attention& op);
 
 // out and log_sum_exp become those of both parts of the keys.
 struct AttentionMerge {

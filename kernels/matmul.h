@@ -28,6 +28,9 @@ struct Matmul {
   const std::uint16_t* b_narrow = nullptr;
   std::int64_t stride_b_narrow = 0;
   bool to_bf16 = false;  // results are rounded to bf16
+  // The result in bf16, written instead of c, with its own stride; beta is 0.
+  std::uint16_t* c_narrow = nullptr;
+  std::int64_t stride_c_narrow = 0;
 };
 
 // Blocked for the cache, one thread.

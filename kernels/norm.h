@@ -21,6 +21,9 @@ struct Norm {
   std::int64_t stride = 0;
   float epsilon = 1e-6f;
   bool to_bf16 = false;  // y is rounded to bf16
+  // In bf16, instead of x and of y.
+  const std::uint16_t* x_narrow = nullptr;
+  std::uint16_t* y_narrow = nullptr;
 };
 void norm(const Norm& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -2,6 +2,7 @@
 #include "kernels/rope.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/elementary.h"
 #include "kernels/vector.h"
@@ -9,30 +10,33 @@
 namespace narrows::kernels {
 namespace {
 
-NARROWS_INLINE void rotate_halves(const float* in, float* out, const float* cosine,
+template <typename Element>
+NARROWS_INLINE void rotate_halves(const Element* in, Element* out, const float* cosine,
                                   const float* sine, std::int64_t half, float sign) {
   for (std::int64_t j = 0; j < half; ++j) {
-    const float a = in[j];
-    const float b = in[half + j];
+    const float a = wide_of(in[j]);
+    const float b = wide_of(in[half + j]);
     const float s = sign * sine[j];
-    out[j] = a * cosine[j] - b * s;
-    out[half + j] = b * cosine[j] + a * s;
+    put(out[j], a * cosine[j] - b * s);
+    put(out[half + j], b * cosine[j] + a * s);
   }
 }
 
-NARROWS_INLINE void rotate_neighbours(const float* in, float* out, const float* cosine,
+template <typename Element>
+NARROWS_INLINE void rotate_neighbours(const Element* in, Element* out, const float* cosine,
                                       const float* sine, std::int64_t half, float sign) {
   for (std::int64_t j = 0; j < half; ++j) {
-    const float a = in[2 * j];
-    const float b = in[2 * j + 1];
+    const float a = wide_of(in[2 * j]);
+    const float b = wide_of(in[2 * j + 1]);
     const float s = sign * sine[j];
-    out[2 * j] = a * cosine[j] - b * s;
-    out[2 * j + 1] = b * cosine[j] + a * s;
+    put(out[2 * j], a * cosine[j] - b * s);
+    put(out[2 * j + 1], b * cosine[j] + a * s);
   }
 }
 
-NARROWS_INLINE void rotate_vector(const RotaryTable& table, std::int64_t position, const float* in,
-                                  float* out, float sign) {
+template <typename Element>
+NARROWS_INLINE void rotate_vector(const RotaryTable& table, std::int64_t position,
+                                  const Element* in, Element* out, float sign) {
   const std::int64_t half = table.dim / 2;
   const float* cosine = table.cosine.data() + position * half;
   const float* sine = table.sine.data() + position * half;
@@ -40,6 +44,28 @@ NARROWS_INLINE void rotate_vector(const RotaryTable& table, std::int64_t positio
     rotate_neighbours(in, out, cosine, sine, half, sign);
   } else {
     rotate_halves(in, out, cosine, sine, half, sign);
+  }
+}
+
+template <typename Element>
+NARROWS_INLINE void assemble_row(const KeyAssembly& op, const Element* kvs, const Element* shared,
+                                 Element* keys, std::int64_t r) {
+  const std::int64_t dim = op.table->dim;
+  const std::int64_t width = op.nope + dim;
+  const Element* kv = kvs + r * op.heads * (op.nope + op.value);
+  Element* key = keys + r * op.heads * width;
+  Element* first = key + op.nope;
+  rotate_vector(*op.table, op.positions[r], shared + r * op.shared_stride, first, 1.0f);
+  if constexpr (std::is_same_v<Element, float>) {
+    if (op.to_bf16) round_run(first, dim);
+  }
+  for (std::int64_t h = 0; h < op.heads; ++h) {
+    std::memcpy(key + h * width, kv + h * (op.nope + op.value),
+                static_cast<std::size_t>(op.nope) * sizeof(Element));
+    if (h > 0) {
+      std::memcpy(key + h * width + op.nope, first,
+                  static_cast<std::size_t>(dim) * sizeof(Element));
+    }
   }
 }
 
@@ -76,30 +102,25 @@ NARROWS_VECTORISED
 void rotate(const Rotation& op, std::int64_t first_row, std::int64_t last_row) {
   for (std::int64_t r = first_row; r < last_row; ++r) {
     for (std::int64_t h = 0; h < op.heads; ++h) {
-      float* x = op.x + r * op.stride + h * op.head_stride;
-      rotate_vector(*op.table, op.positions[r], x, x, op.back ? -1.0f : 1.0f);
-      if (op.to_bf16) round_run(x, op.table->dim);
+      const std::int64_t at = r * op.stride + h * op.head_stride;
+      const float sign = op.back ? -1.0f : 1.0f;
+      if (op.x_narrow != nullptr) {
+        rotate_vector(*op.table, op.positions[r], op.x_narrow + at, op.x_narrow + at, sign);
+        continue;
+      }
+      rotate_vector(*op.table, op.positions[r], op.x + at, op.x + at, sign);
+      if (op.to_bf16) round_run(op.x + at, op.table->dim);
     }
   }
 }
 
 NARROWS_VECTORISED
 void assemble_keys(const KeyAssembly& op, std::int64_t first_row, std::int64_t last_row) {
-  const std::int64_t dim = op.table->dim;
-  const std::int64_t width = op.nope + dim;
   for (std::int64_t r = first_row; r < last_row; ++r) {
-    const float* kv = op.kv + r * op.heads * (op.nope + op.value);
-    float* key = op.key + r * op.heads * width;
-    float* first = key + op.nope;
-    rotate_vector(*op.table, op.positions[r], op.shared + r * op.shared_stride, first, 1.0f);
-    if (op.to_bf16) round_run(first, dim);
-    for (std::int64_t h = 0; h < op.heads; ++h) {
-      std::memcpy(key + h * width, kv + h * (op.nope + op.value),
-                  static_cast<std::size_t>(op.nope) * sizeof(float));
-      if (h > 0) {
-        std::memcpy(key + h * width + op.nope, first,
-                    static_cast<std::size_t>(dim) * sizeof(float));
-      }
+    if (op.key_narrow != nullptr) {
+      assemble_row(op, op.kv_narrow, op.shared_narrow, op.key_narrow, r);
+    } else {
+      assemble_row(op, op.kv, op.shared, op.key, r);
     }
   }
 }

@@ -32,8 +32,9 @@ struct Rotation {
   std::int64_t head_stride = 0;
   const std::int32_t* positions = nullptr;  // (rows)
   const RotaryTable* table = nullptr;
-  bool back = false;     // by the negative angle
-  bool to_bf16 = false;  // what is rotated is rounded to bf16
+  bool back = false;                  // by the negative angle
+  bool to_bf16 = false;               // what is rotated is rounded to bf16
+  std::uint16_t* x_narrow = nullptr;  // in bf16, instead of x
 };
 void rotate(const Rotation& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -50,6 +51,10 @@ struct KeyAssembly {
   const std::int32_t* positions = nullptr;
   const RotaryTable* table = nullptr;
   bool to_bf16 = false;  // the keys are rounded to bf16
+  // In bf16, instead of kv, shared and key: all three or none.
+  const std::uint16_t* kv_narrow = nullptr;
+  const std::uint16_t* shared_narrow = nullptr;
+  std::uint16_t* key_narrow = nullptr;
 };
 void assemble_keys(const KeyAssembly& op, std::int64_t first_row, std::int64_t last_row);
 

@@ -14,6 +14,21 @@ NARROWS_VECTORISED
 void add_to(float* to, const float* from, std::int64_t count) {
   for (std::int64_t c = 0; c < count; ++c) to[c] += from[c];
 }
+NARROWS_VECTORISED
+void add_narrow_to(float* to, const std::uint16_t* from, std::int64_t count) {
+  for (std::int64_t c = 0; c < count; ++c) to[c] += wide_of(from[c]);
+}
+
+template <typename From, typename To>
+NARROWS_INLINE void pick(const PickRows& op, const From* from, To* to, std::int64_t r) {
+  const From* const row = from + op.index[r] * op.columns;
+  for (std::int64_t c = 0; c < op.columns; ++c) put(to[c], op.scale * wide_of(row[c]));
+}
+
+template <typename A, typename B, typename To>
+NARROWS_INLINE void add_run(const A* a, const B* b, To* to, std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) put(to[i], wide_of(a[i]) + wide_of(b[i]));
+}
 
 NARROWS_VECTORISED
 double square(const float* x, std::int64_t count) {
@@ -37,13 +52,17 @@ double square(const float* x, std::int64_t count) {
 NARROWS_VECTORISED
 void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row) {
   for (std::int64_t r = first_row; r < last_row; ++r) {
-    float* to = op.to + r * op.columns;
+    const std::int64_t at = r * op.columns;
     if (op.index[r] < 0) {
-      std::fill_n(to, op.columns, 0.0f);
+      if (op.to_narrow != nullptr) std::fill_n(op.to_narrow + at, op.columns, std::uint16_t{0});
+      if (op.to_narrow == nullptr) std::fill_n(op.to + at, op.columns, 0.0f);
+    } else if (op.from_narrow != nullptr) {
+      pick(op, op.from_narrow, op.to_narrow + at, r);
+    } else if (op.to_narrow != nullptr) {
+      pick(op, op.from, op.to_narrow + at, r);
     } else {
-      const float* from = op.from + op.index[r] * op.columns;
-      for (std::int64_t c = 0; c < op.columns; ++c) to[c] = op.scale * from[c];
-      if (op.to_bf16) round_run(to, op.columns);
+      pick(op, op.from, op.to + at, r);
+      if (op.to_bf16) round_run(op.to + at, op.columns);
     }
   }
 }
@@ -53,7 +72,9 @@ void sum_rows(const SumRows& op, std::int64_t first_row, std::int64_t last_row) 
     float* to = op.to + r * op.columns;
     if (!op.accumulate) std::fill_n(to, op.columns, 0.0f);
     for (std::int32_t j = op.begin[r]; j < op.begin[r + 1]; ++j) {
-      add_to(to, op.from + op.slots[j] * op.columns, op.columns);
+      const std::int64_t from = op.slots[j] * op.columns;
+      op.from_narrow == nullptr ? add_to(to, op.from + from, op.columns)
+                                : add_narrow_to(to, op.from_narrow + from, op.columns);
     }
     if (op.to_bf16) round_to_bf16(to, op.columns);
   }
@@ -69,7 +90,15 @@ void scatter_rows(const ScatterRows& op, std::int64_t first_column, std::int64_t
 
 NARROWS_VECTORISED
 void add(const Add& op, std::int64_t first, std::int64_t last) {
-  if (op.to_bf16) {
+  if (op.b_narrow != nullptr && op.a_narrow != nullptr) {
+    add_run(op.a_narrow, op.b_narrow, op.to_narrow, first, last);
+  } else if (op.b_narrow != nullptr) {
+    add_run(op.a, op.b_narrow, op.to_narrow, first, last);
+  } else if (op.a_narrow != nullptr) {
+    add_run(op.a_narrow, op.b, op.to_narrow, first, last);
+  } else if (op.to_narrow != nullptr) {
+    add_run(op.a, op.b, op.to_narrow, first, last);
+  } else if (op.to_bf16) {
     for (std::int64_t i = first; i < last; ++i) op.to[i] = nearest_bf16(op.a[i] + op.b[i]);
   } else {
     for (std::int64_t i = first; i < last; ++i) op.to[i] = op.a[i] + op.b[i];

@@ -16,6 +16,9 @@ struct PickRows {
   std::int64_t columns = 0;
   float scale = 1;
   bool to_bf16 = false;  // what is written is rounded to bf16
+  // In bf16, instead of from and of to: where there is from_narrow, there is to_narrow.
+  const std::uint16_t* from_narrow = nullptr;
+  std::uint16_t* to_narrow = nullptr;
 };
 void pick_rows(const PickRows& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -28,7 +31,8 @@ struct SumRows {
   std::int64_t rows = 0;  // of `to`
   std::int64_t columns = 0;
   bool accumulate = false;
-  bool to_bf16 = false;  // the sums are rounded to bf16
+  bool to_bf16 = false;                        // the sums are rounded to bf16
+  const std::uint16_t* from_narrow = nullptr;  // in bf16, instead of from
 };
 void sum_rows(const SumRows& op, std::int64_t first_row, std::int64_t last_row);
 
@@ -50,6 +54,10 @@ struct Add {
   float* to = nullptr;
   std::int64_t count = 0;
   bool to_bf16 = false;  // the sums are rounded to bf16
+  // In bf16, instead of a, b and to: either operand may be, only where there is to_narrow.
+  const std::uint16_t* a_narrow = nullptr;
+  const std::uint16_t* b_narrow = nullptr;
+  std::uint16_t* to_narrow = nullptr;
 };
 void add(const Add& op, std::int64_t first, std::int64_t last);
 

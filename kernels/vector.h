@@ -21,7 +21,7 @@
 #define NARROWS_INLINE inline __attribute__((always_inline))
 // What is written for matrix tiles; called only where the processor has them (kernels/amx.h).
 #define NARROWS_TILED \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16,prfchw")))
 #define NARROWS_TILED_INLINE NARROWS_TILED inline __attribute__((always_inline))
 
 namespace narrows::kernels {
@@ -66,6 +66,22 @@ NARROWS_INLINE void round_run(float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) x[i] = nearest_bf16(x[i]);
 }
 
+// Elements of activations: floats, or numbers of bf16 (kernels/bf16.h).
+NARROWS_INLINE float wide_of(float x) { return x; }
+NARROWS_INLINE float wide_of(std::uint16_t half) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+NARROWS_INLINE void put(float& to, float x) { to = x; }
+NARROWS_INLINE void put(std::uint16_t& to, float x) {
+  const float near = nearest_bf16(x);
+  std::uint32_t bits;
+  std::memcpy(&bits, &near, 4);
+  to = static_cast<std::uint16_t>(bits >> 16);
+}
+
 // Sums in 16 lanes and then over the lanes, in this order on every machine.
 inline constexpr int kLanes = 16;
 struct Lanes {
@@ -80,13 +96,14 @@ struct Lanes {
   }
 };
 
-NARROWS_INLINE float dot_of(const float* a, const float* b, std::int64_t n) {
+template <typename A, typename B>
+NARROWS_INLINE float dot_of(const A* a, const B* b, std::int64_t n) {
   Lanes sums;
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int j = 0; j < kLanes; ++j) sums.lane[j] += a[i + j] * b[i + j];
+    for (int j = 0; j < kLanes; ++j) sums.lane[j] += wide_of(a[i + j]) * wide_of(b[i + j]);
   }
-  for (; i < n; ++i) sums.lane[i % kLanes] += a[i] * b[i];
+  for (; i < n; ++i) sums.lane[i % kLanes] += wide_of(a[i]) * wide_of(b[i]);
   return sums.sum();
 }
 

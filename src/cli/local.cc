@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cost/load.h"
 #include "measure/machine.h"
 #include "measure/profile.h"
 #include "measure/shapes.h"
@@ -87,6 +88,11 @@ Result<LocalMeasured> load_local(const std::string& cluster, const std::optional
                               machine.chip, own.links.size(), own.path);
   }
   local.cluster = TRY(local_cluster(machine, own.kernels, own.links));
+  const double slowest = pace_in(own.kernels).slowest;
+  if (slowest > 1) {
+    const double each = (slowest - 1) / expected_maximum_of_normals(ranks);
+    local.cluster.chip.spread = Figure<double>{each, "narrows profile", "", ""};
+  }
   local.kernels = std::move(own.kernels);
   return local;
 }

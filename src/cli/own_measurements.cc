@@ -28,16 +28,15 @@ struct Times {
   std::vector<std::pair<double, int>> profiled, tried;  // seconds, samples
 };
 
-// The time below which half of the samples lie.
-double weighted_median(std::vector<std::pair<double, int>> times) {
-  std::sort(times.begin(), times.end());
-  int all = 0, below = 0;
-  for (const auto& [time, samples] : times) all += std::max(samples, 1);
+// A sample counts as one, in whichever row it lies.
+double mean_over_samples(const std::vector<std::pair<double, int>>& times) {
+  double sum = 0, all = 0;
   for (const auto& [time, samples] : times) {
-    below += std::max(samples, 1);
-    if (2 * below >= all) return time;
+    const double weight = std::max(samples, 1);
+    sum += weight * time;
+    all += weight;
   }
-  return times.back().first;
+  return sum / all;
 }
 
 // Trials measured ops where they are used: they count before the profiler's rows of the op.
@@ -60,7 +59,7 @@ void take(const std::vector<Batch>& batches, const std::string& chip, OwnMeasure
     row.chip = chip;
     row.source = times.tried.empty() ? "profile" : kTrialOrigin;
     const auto& used = times.tried.empty() ? times.profiled : times.tried;
-    row.time = weighted_median(used) * sec;
+    row.time = mean_over_samples(used) * sec;
     int samples = 0;
     for (const auto& [time, count] : times.profiled) samples += count;
     own.kernels.push_back(std::move(row));

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/plan_comparison.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <array>
 #include <map>
 #include <tuple>
 
 #include "plan/grid.h"
-#include "report/text_table.h"
 
 namespace narrows {
 namespace {
@@ -42,16 +40,37 @@ std::map<std::string, Runs> runs_of(const Timeline& timeline) {
   return all;
 }
 
-// What one run takes, times how many there are: of waiting, the mean, of work the median.
+// Ranks meet in it, so that it lasts until the last one came.
+bool is_waiting(const OpLabel& label) {
+  constexpr std::array<std::string_view, 5> kMeetings = {
+      "receive", "gather weights", "scatter gradients", "reduce gradients", "send weights"};
+  return label.kind == "collective" ||
+         std::find(kMeetings.begin(), kMeetings.end(), label.name) != kMeetings.end();
+}
+
+// Without what lasted three times the median and longer: interruptions.
+Seconds usual_mean(std::vector<Tick> times) {
+  const Tick most = 3 * middle(times);
+  Tick sum;
+  std::int64_t count = 0;
+  for (const Tick time : times) {
+    if (time > most) continue;
+    sum += time;
+    ++count;
+  }
+  return (1 / static_cast<double>(count)) * to_seconds(sum);
+}
+
+// What one run takes, times how many there are: of waiting the mean, of work that without
+// interruptions.
 ComparedTime measured_time(const std::string& name, const Runs& runs, double rank_steps) {
   ComparedTime row;
   row.name = name;
   row.runs = static_cast<double>(runs.times.size()) / rank_steps;
-  const bool waits = runs.label.name == "receive" || runs.label.kind == "collective";
   Tick sum;
   for (const Tick time : runs.times) sum += time;
-  row.measured =
-      waits ? (1 / rank_steps) * to_seconds(sum) : row.runs * to_seconds(middle(runs.times));
+  row.measured = is_waiting(runs.label) ? (1 / rank_steps) * to_seconds(sum)
+                                        : row.runs * usual_mean(runs.times);
   return row;
 }
 
@@ -86,11 +105,11 @@ std::map<std::string, std::vector<Tick>> by_kind(const Timeline& timeline) {
   return kinds;
 }
 
-std::vector<ComparedTime> instructions_of(const PlayedPlan& predicted,
-                                          const MeasuredSteps& measured, double rank_steps) {
+std::vector<ComparedTime> instructions_of(const PlayedPlan& predicted, const Timeline& measured,
+                                          double rank_steps) {
   std::vector<ComparedTime> rows;
   const auto expected = by_kind(predicted.timeline);
-  for (const auto& [kind, times] : by_kind(measured.timeline)) {
+  for (const auto& [kind, times] : by_kind(measured)) {
     ComparedTime row;
     row.name = kind;
     row.runs = static_cast<double>(times.size()) / rank_steps;
@@ -121,50 +140,26 @@ std::vector<ComparedTime> phases_of(const PlayedPlan& predicted,
   return rows;
 }
 
-std::string error_text(const ComparedTime& row) {
-  if (!(row.measured > Seconds()) || !(row.predicted > Seconds())) return "-";
-  return difference_text(row.predicted / row.measured - 1);
-}
-
-std::string time_text(Seconds time) { return time > Seconds() ? duration_text(time) : "-"; }
-
-void add_rows(TextTable& table, const std::vector<ComparedTime>& rows, std::size_t most) {
-  for (std::size_t i = 0; i < std::min(rows.size(), most); ++i) {
-    const ComparedTime& row = rows[i];
-    table.row({row.name, row.runs > 0 ? fmt::format("{:.0f}", row.runs) : "",
-               time_text(row.predicted), time_text(row.measured), error_text(row)});
-  }
-}
-
-Json rows_json(const std::vector<ComparedTime>& rows) {
-  Json list = Json::array();
-  for (const ComparedTime& row : rows) {
-    Json item = Json::object();
-    item.set("name", row.name);
-    if (row.runs > 0) item.set("runs", row.runs);
-    item.set("predicted_seconds", row.predicted / sec);
-    item.set("measured_seconds", row.measured / sec);
-    list.push(std::move(item));
-  }
-  return list;
-}
-
 }  // namespace
 
 PlanComparison compare_plan(const Plan& plan, const PlayedPlan& predicted,
                             const MeasuredSteps& measured) {
   PlanComparison comparison;
   comparison.predicted_step = predicted.view.plan.forecast->step;
-  std::vector<Seconds> steps = measured.steps;
-  if (steps.size() > 1) steps.erase(steps.begin());
+  if (plan.forecast && plan.forecast->step != comparison.predicted_step)
+    comparison.stated_step = plan.forecast->step;
+  const std::vector<std::size_t> counting = counting_steps(measured);
+  std::vector<Seconds> steps;
+  for (const std::size_t step : counting) steps.push_back(measured.steps[step].time);
   comparison.measured_step = middle(steps);
+  comparison.slowdown = slowdown_of(measured);
 
-  const double rank_steps =
-      static_cast<double>(measured.ranks) * static_cast<double>(measured.steps.size());
+  const Timeline timeline = only(measured, counting);
+  const double rank_steps = static_cast<double>(measured.ranks) * static_cast<double>(steps.size());
   // The forecast's ops are those of all ranks.
   const double ranks = gpus_of(plan.strategy);
   std::map<std::string, Seconds> phases;
-  for (const auto& [name, runs] : runs_of(measured.timeline)) {
+  for (const auto& [name, runs] : runs_of(timeline)) {
     ComparedTime row = measured_time(name, runs, rank_steps);
     phases[phase_of(runs.label)] += row.measured;
     for (const PredictedOp& op : predicted.ops) {
@@ -176,65 +171,8 @@ PlanComparison compare_plan(const Plan& plan, const PlayedPlan& predicted,
       comparison.ops.begin(), comparison.ops.end(),
       [](const ComparedTime& a, const ComparedTime& b) { return a.measured > b.measured; });
   comparison.phases = phases_of(predicted, phases, comparison.measured_step);
-  comparison.instructions = instructions_of(predicted, measured, rank_steps);
+  comparison.instructions = instructions_of(predicted, timeline, rank_steps);
   return comparison;
-}
-
-std::string text_of(const PlanComparison& c, int most_ops) {
-  TextTable table("lrrrr", 0);
-  table.row({"", "runs", "predicted", "measured", "error"});
-  table.row({"step", "", duration_text(c.predicted_step), duration_text(c.measured_step),
-             difference_text(c.predicted_step / c.measured_step - 1)});
-  table.row({"phases, a rank"});
-  add_rows(table, c.phases, c.phases.size());
-  table.row({"instructions, each"});
-  add_rows(table, c.instructions, c.instructions.size());
-  table.row({"ops, a rank and step"});
-  add_rows(table, c.ops, static_cast<std::size_t>(most_ops));
-  return table.text();
-}
-
-Json to_json(const PlanComparison& c) {
-  Json document = Json::object();
-  document.set("predicted_step_seconds", c.predicted_step / sec);
-  document.set("measured_step_seconds", c.measured_step / sec);
-  document.set("phases", rows_json(c.phases));
-  document.set("instructions", rows_json(c.instructions));
-  document.set("ops", rows_json(c.ops));
-  return document;
-}
-
-Timeline middle_step(const MeasuredSteps& measured) {
-  const Timeline& all = measured.timeline;
-  std::vector<std::size_t> order(measured.steps.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return measured.steps[a] < measured.steps[b];
-  });
-  Timeline one;
-  one.ranks = all.ranks;
-  one.streams = all.streams;
-  one.op_labels = all.op_labels;
-  if (order.empty()) return one;
-  const std::size_t step = order[order.size() / 2];
-  // Every step of a rank has equally many spans and ops.
-  std::map<int, std::vector<TimeSpan>> spans;
-  std::map<int, std::vector<OpSpan>> ops;
-  for (const TimeSpan& span : all.spans) spans[span.rank].push_back(span);
-  for (const OpSpan& op : all.ops) ops[op.rank].push_back(op);
-  const auto take = [&](const auto& from, auto& to) {
-    const std::size_t each = from.size() / order.size();
-    for (std::size_t i = step * each; i < (step + 1) * each; ++i) to.push_back(from[i]);
-  };
-  for (const auto& [rank, list] : spans) take(list, one.spans);
-  for (const auto& [rank, list] : ops) take(list, one.ops);
-  if (one.spans.empty()) return one;
-  Tick first = one.spans.front().start;
-  for (const TimeSpan& span : one.spans) first = std::min(first, span.start);
-  for (TimeSpan& span : one.spans) span.start -= first, span.end -= first;
-  for (OpSpan& op : one.ops) op.start -= first, op.end -= first;
-  std::erase_if(one.ops, [](const OpSpan& op) { return op.start < Tick{}; });
-  return one;
 }
 
 }  // namespace narrows

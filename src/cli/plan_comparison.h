@@ -1,16 +1,17 @@
 // A plan's forecast beside what its execution measured: the step, its phases, its instructions and
-// its ops. Of what was measured, medians count, so that a moment in which the machine did something
-// else does not.
+// its ops. Of the steps the median counts, of what is in them the mean without interruptions.
+// Calibrations tell how fast the machine was beside what its profile found.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "cli/measured_steps.h"
 #include "cli/play_plan.h"
 #include "plan/plan.h"
-#include "timeline/timeline.h"
 
 namespace narrows {
 
@@ -24,16 +25,12 @@ struct ComparedTime {
 
 struct PlanComparison {
   Seconds predicted_step;
-  Seconds measured_step;  // the median, without the first
+  std::optional<Seconds> stated_step;  // the plan's own forecast, where that is another
+  Seconds measured_step;               // the median, without the first
+  double slowdown = 0;                 // of the machine since its profile; 0 = not known
   std::vector<ComparedTime> phases;
   std::vector<ComparedTime> instructions;  // by kind, each as one
   std::vector<ComparedTime> ops;           // the longest first
-};
-
-struct MeasuredSteps {
-  Timeline timeline;           // of all steps, with ops
-  std::vector<Seconds> steps;  // of each
-  int ranks = 1;               // that the timeline holds
 };
 
 PlanComparison compare_plan(const Plan& plan, const PlayedPlan& predicted,
@@ -41,8 +38,5 @@ PlanComparison compare_plan(const Plan& plan, const PlayedPlan& predicted,
 
 std::string text_of(const PlanComparison& comparison, int most_ops = 15);
 Json to_json(const PlanComparison& comparison);
-
-// The step of median length alone, beginning at 0.
-Timeline middle_step(const MeasuredSteps& measured);
 
 }  // namespace narrows

@@ -89,6 +89,9 @@ Result<int> profile_command(const ProfileCommand& command, const CommonOptions& 
       options, [] { return make_cpu_backend(1); }, events));
   progress.clear();
   if (!leads) return kDone;
+  if (done.pace.calibrations > 0) {
+    for (const KernelObservation& row : pace_rows(done.pace)) TRY(keeper->add(row));
+  }
   TRY(keeper->flush());
   if (command.out) {
     const std::string text = TRY(profile_text(keeper->store(), machine.chip));

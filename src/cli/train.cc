@@ -12,6 +12,7 @@
 #include "cli/plan_comparison.h"
 #include "cli/play_plan.h"
 #include "cli/search_job.h"
+#include "measure/profile.h"
 #include "report/op_table.h"
 #include "report/perfetto.h"
 #include "runtime/world.h"
@@ -28,6 +29,7 @@ Json to_json(const StepMetrics& m) {
   line.set("grad_norm", m.grad_norm);
   line.set("seconds", m.seconds);
   line.set("tokens_per_second", m.tokens_per_second);
+  if (m.calibration > Seconds()) line.set("calibration_seconds", m.calibration / sec);
   return line;
 }
 
@@ -98,11 +100,12 @@ std::vector<std::string> assumptions(const Plan& plan) {
 
 // The forecast beside the measured steps; the trace holds both.
 Result<int> compared(const TrainOptions& options, const Plan& plan, TrainingResult& result,
-                     std::vector<Seconds> steps, const CommonOptions& common,
+                     std::vector<MeasuredStep> steps, const CommonOptions& common,
                      const Console& console) {
   const std::vector<Measurement> rows = TRY(rows_of_machine(plan.cluster, options.db));
   const PlayedPlan predicted = TRY(play_plan(plan, PricePerTime(), rows));
-  const MeasuredSteps measured{std::move(result.timeline), std::move(steps), result.ranks};
+  const MeasuredSteps measured{std::move(result.timeline), std::move(steps), result.ranks,
+                               pace_in(rows).calibration};
   if (measured.steps.empty() || result.ranks == 0)
     return unsupported("--compare: expected ranks that are threads, and a step at least");
   const PlanComparison comparison = compare_plan(plan, predicted, measured);
@@ -127,9 +130,10 @@ Result<int> train_command(const TrainOptions& options, const CommonOptions& comm
   TRY(teller.open(first));
   TrainingOptions training = options.training;
   training.stop = console.stop;
-  std::vector<Seconds> steps;
+  training.calibrate = options.compare || options.metrics;
+  std::vector<MeasuredStep> steps;
   const OnStep tell = [&](const StepMetrics& m) {
-    steps.push_back(m.seconds * sec);
+    steps.push_back({m.seconds * sec, m.calibration});
     return teller.tell(m);
   };
   const OnBroken end = [&](const Error& error, bool speaks) {

@@ -37,7 +37,7 @@ Estimate KernelTimes::matmul(Recipe recipe, Direction direction, const MatmulSha
 
 Estimate KernelTimes::attention(Recipe recipe, Direction direction,
                                 const AttentionShape& shape) const {
-  if (machine_) return machine_->attention(direction, shape);
+  if (machine_) return machine_->attention(recipe, direction, shape);
   return attention_->time(recipe, direction, shape);
 }
 

@@ -106,10 +106,11 @@ void MachineTimes::add(const Measurement& row) {
     group.efficiencies.add(place_of(s), matmul_floor(row.recipe, s) / row.time);
   } else {
     const AttentionShape& s = row.attention;
-    Group& group = attention_[row.direction == Direction::Forward ? 1 : 0];
+    const bool narrow = row.recipe != Recipe::F32;
+    Group& group = attention_[{narrow, row.direction == Direction::Forward}];
     group.families[{s.heads, s.kv_heads, s.queries, s.keys, s.qk_dim, s.v_dim, s.causal, s.window}]
         .add(s.batch, row.time);
-    group.efficiencies.add(place_of(s), attention_floor(row.direction, s) / row.time);
+    group.efficiencies.add(place_of(s), attention_floor(narrow, row.direction, s) / row.time);
   }
 }
 
@@ -119,12 +120,13 @@ Seconds MachineTimes::matmul_floor(Recipe recipe, const MatmulShape& shape) cons
   return 2 * products * flop / (recipe == Recipe::F32 ? wide_ : narrow_);
 }
 
-Seconds MachineTimes::attention_floor(Direction direction, const AttentionShape& shape) const {
+Seconds MachineTimes::attention_floor(bool narrow, Direction direction,
+                                      const AttentionShape& shape) const {
   const double pairs =
       shape.batch * shape.heads * static_cast<double>(shape.queries) * attended_keys(shape);
   const double each = direction == Direction::Forward ? 2.0 * (shape.qk_dim + shape.v_dim)
                                                       : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
-  return pairs * each * flop / wide_;
+  return pairs * each * flop / (narrow ? narrow_ : wide_);
 }
 
 Estimate MachineTimes::matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const {
@@ -149,15 +151,24 @@ Estimate MachineTimes::matmul(Recipe recipe, Direction direction, const MatmulSh
   return {floor / efficiency, many ? Basis::Transferred : Basis::Roofline, kOtherFamily};
 }
 
-Estimate MachineTimes::attention(Direction direction, const AttentionShape& s) const {
-  const Seconds floor = attention_floor(direction, s);
-  const Group& group = attention_[direction == Direction::Forward ? 1 : 0];
-  // The small matmuls of a head run at a third of a large one's rate.
-  if (group.efficiencies.empty()) return {floor / 0.35, Basis::Roofline, kRates};
-  const auto family = group.families.find(
+Estimate MachineTimes::attention(Recipe recipe, Direction direction,
+                                 const AttentionShape& s) const {
+  const bool narrow = recipe != Recipe::F32;
+  const auto group = attention_.find({narrow, direction == Direction::Forward});
+  if (group == attention_.end()) {
+    // f32's time is an upper bound; else the small matmuls of a head run at a third of a large
+    // one's rate.
+    if (narrow && attention_.count({false, direction == Direction::Forward}) > 0) {
+      const Estimate wide = attention(Recipe::F32, direction, s);
+      return {wide.time, std::max(wide.basis, Basis::Transferred), kOtherFamily};
+    }
+    return {attention_floor(narrow, direction, s) / 0.35, Basis::Roofline, kRates};
+  }
+  const auto family = group->second.families.find(
       {s.heads, s.kv_heads, s.queries, s.keys, s.qk_dim, s.v_dim, s.causal, s.window});
-  if (family != group.families.end()) return family->second.at(s.batch);
-  return {floor / group.efficiencies.at(place_of(s)).value, Basis::Transferred, kOtherFamily};
+  if (family != group->second.families.end()) return family->second.at(s.batch);
+  const double efficiency = group->second.efficiencies.at(place_of(s)).value;
+  return {attention_floor(narrow, direction, s) / efficiency, Basis::Transferred, kOtherFamily};
 }
 
 Estimate MachineTimes::packing(Direction direction, double elements) const {

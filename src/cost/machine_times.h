@@ -41,7 +41,8 @@ class MachineTimes {
   MachineTimes(const KernelTables& tables, const Chip& chip);
 
   Estimate matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const;
-  Estimate attention(Direction direction, const AttentionShape& shape) const;
+  // Of bf16 unless the recipe is f32.
+  Estimate attention(Recipe recipe, Direction direction, const AttentionShape& shape) const;
   Estimate memory_bound(OpKind kind, Direction direction, Bytes traffic) const;
   // Activations that wait for their gradient in bf16: packed after forward, unpacked before.
   Estimate packing(Direction direction, double elements) const;
@@ -55,12 +56,12 @@ class MachineTimes {
   };
   void add(const Measurement& row);
   Seconds matmul_floor(Recipe recipe, const MatmulShape& shape) const;
-  Seconds attention_floor(Direction direction, const AttentionShape& shape) const;
+  Seconds attention_floor(bool narrow, Direction direction, const AttentionShape& shape) const;
 
   FlopRate wide_, narrow_;
   Bandwidth bandwidth_;
   std::map<std::pair<Recipe, Direction>, Group> matmuls_;
-  std::array<Group, 2> attention_;  // backward, forward
+  std::map<std::pair<bool, bool>, Group> attention_;  // in 16 bits, forward
   std::map<std::pair<std::string, Direction>, TimeCurve> moves_;
 };
 

@@ -8,6 +8,7 @@ namespace narrows {
 namespace {
 
 constexpr double kMostRepeats = 1e5;
+constexpr double kPreempted = 1.05;  // wall time over the time that the rank had a processor
 
 // What the first rank tells the others to do.
 struct Order {
@@ -20,7 +21,7 @@ class Bench {
   Bench(std::span<const BenchTask> tasks, const BenchSite& site, const BenchOptions& options)
       : tasks_(tasks), site_(site), options_(options) {}
 
-  Status lead() {
+  Result<MachinePace> lead() {
     Sampler sampler(static_cast<int>(tasks_.size()), options_.rules, options_.seed);
     std::vector<int> repeats(tasks_.size(), 0);
     const Seconds start = site_.now();
@@ -44,13 +45,17 @@ class Bench {
     for (int task = 0; task < std::ssize(tasks_); ++task) {
       if (!sampler.is_finished(task) && sampler.has_samples(task)) TRY(tell(task, sampler));
     }
-    return {};
+    const Pace pace = sampler.pace();
+    return MachinePace{pace.calibration, pace.calibrations, TRY(slowest())};
   }
 
-  Status follow() {
+  Result<MachinePace> follow() {
     for (;;) {
       const Order order = TRY(receive());
-      if (order.task < 0) return {};
+      if (order.task < 0) {
+        TRY(slowest());
+        return MachinePace();
+      }
       TRY(run(order));
     }
   }
@@ -83,45 +88,58 @@ class Bench {
     const BenchTask& task = tasks_[static_cast<std::size_t>(order.task)];
     if (order.repeats == 0) TRY(task.run());
     const int times = std::max(order.repeats, 1);
-    // Once to bring its memory back, which the task before may have displaced: what is timed is the
-    // machine and not what ran on it.
-    if (site_.calibrate) site_.calibrate();
-    Seconds at = site_.now();
-    if (site_.calibrate) site_.calibrate();
-    Sample sample{{}, site_.now() - at};
+    Sample sample{{}, site_.calibrate ? site_.calibrate() : Seconds()};
     if (site_.world != nullptr) TRY(site_.world->barrier());
     const Seconds was_busy = site_.busy ? site_.busy() : Seconds();
-    at = site_.now();
+    const Seconds at = site_.now();
     for (int i = 0; i < times; ++i) TRY(task.run());
     const Seconds taken = site_.now() - at;
     sample.time = taken / times;
-    if (site_.busy && !task.is_collective) {
-      const Seconds had = site_.busy() - was_busy;
-      if (had > Seconds() && taken > had) sample.calibration *= taken / had;
-    }
+    if (site_.busy && !task.is_collective)
+      sample.preempted = taken > kPreempted * (site_.busy() - was_busy);
     return over_ranks(sample, task.is_collective);
   }
 
-  // The mean of an op's times, the largest of a collective's; the most disturbed calibration.
+  // The mean of an op's times, the largest of a collective's; the mean calibration.
   Result<Sample> over_ranks(Sample mine, bool is_collective) {
     if (site_.world == nullptr) return mine;
-    std::array<double, 1> sum = {mine.time / sec};
-    std::array<double, 2> most = {mine.time / sec, mine.calibration / sec};
+    calibrations_.push_back(mine.calibration / sec);
+    std::array<double, 2> sum = {mine.time / sec, mine.calibration / sec};
+    std::array<double, 2> most = {mine.time / sec, mine.preempted ? 1.0 : 0.0};
     TRY(site_.world->all_reduce(std::span<double>(sum)));
     TRY(site_.world->all_reduce(std::span<double>(most), Reduction::Max));
-    const double time = is_collective ? most[0] : sum[0] / site_.world->size();
-    return Sample{time * sec, most[1] * sec};
+    const double ranks = site_.world->size();
+    const double time = is_collective ? most[0] : sum[0] / ranks;
+    return Sample{time * sec, sum[1] / ranks * sec, most[1] > 0};
   }
+
+  // Mean over windows of the slowest rank's calibrations there, over all ranks'.
+  Result<double> slowest() {
+    const std::size_t windows = calibrations_.size() / kWindow;
+    if (site_.world == nullptr || windows == 0) return 1.0;
+    std::vector<double> mine(windows, 0.0);
+    for (std::size_t i = 0; i < windows * kWindow; ++i) mine[i / kWindow] += calibrations_[i];
+    std::vector<double> sum = mine;
+    TRY(site_.world->all_reduce(std::span<double>(sum)));
+    TRY(site_.world->all_reduce(std::span<double>(mine), Reduction::Max));
+    double over = 0;
+    for (std::size_t w = 0; w < windows; ++w) over += mine[w] * site_.world->size() / sum[w];
+    return over / static_cast<double>(windows);
+  }
+
+  // Samples that follow each other, for about as long as a short training step.
+  static constexpr std::size_t kWindow = 48;
 
   std::span<const BenchTask> tasks_;
   const BenchSite& site_;
   const BenchOptions& options_;
+  std::vector<double> calibrations_;  // this rank's, seconds
 };
 
 }  // namespace
 
-Status time_tasks(std::span<const BenchTask> tasks, const BenchSite& site,
-                  const BenchOptions& options) {
+Result<MachinePace> time_tasks(std::span<const BenchTask> tasks, const BenchSite& site,
+                               const BenchOptions& options) {
   Bench bench(tasks, site, options);
   const bool leads = site.world == nullptr || site.world->rank() == 0;
   return leads ? bench.lead() : bench.follow();

@@ -29,7 +29,7 @@ struct BenchSite {
   Communicator* world = nullptr;  // borrows; null: this rank alone
   std::function<Seconds()> now;
   std::function<Seconds()> busy;
-  std::function<void()> calibrate;
+  std::function<Seconds()> calibrate;  // runtime/calibration.h; empty = not known
 };
 
 struct BenchProgress {
@@ -49,9 +49,18 @@ struct BenchOptions {
   std::function<Status(int task, const SampleSummary& summary)> result;
 };
 
+// How fast the ranks were meanwhile.
+struct MachinePace {
+  Seconds calibration;   // mean; 0 = not known
+  int calibrations = 0;  // that this is known from
+  // What the slowest rank's calibrations of a tenth of a second or so take, over the mean of all
+  // ranks': who trains together waits for it.
+  double slowest = 1;
+};
+
 // Every rank calls it with the same tasks. Ends when all tasks are finished, the budget is spent or
-// `stop` is set.
-Status time_tasks(std::span<const BenchTask> tasks, const BenchSite& site,
-                  const BenchOptions& options);
+// `stop` is set. Returns the pace on the first rank, nothing on the others.
+Result<MachinePace> time_tasks(std::span<const BenchTask> tasks, const BenchSite& site,
+                               const BenchOptions& options);
 
 }  // namespace narrows

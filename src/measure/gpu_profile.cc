@@ -40,10 +40,11 @@ std::vector<GpuCase> distinct(const std::vector<OpCase>& cases) {
 
 KernelObservation row_of(const GpuCase& c, const GpuTimes& times) {
   std::vector<Sample> samples;
-  for (const gpu::Sample& sample : times.samples) samples.push_back({kernel_time(sample), {}});
-  const SampleSummary s = summarise(samples, {}, {});
+  for (const gpu::Sample& sample : times.samples)
+    samples.push_back({kernel_time(sample), {}, false});
+  const SampleSummary s = summarise(samples, {});
   KernelObservation row{c.what, {s.p10, s.p90, s.samples}, times.samples.front().kernel};
-  row.what.time = max(s.median, 1 * ns);
+  row.what.time = max(s.mean, 1 * ns);
   return row;
 }
 

@@ -63,10 +63,11 @@ OpCase attention_of(const GraphSite& site, const Op& op) {
   OpCase c;
   c.name = "attention";
   c.what.family = KernelFamily::Attention;
-  c.what.recipe = Recipe::F32;
+  c.what.recipe = op.precision;
   c.what.direction = op.direction;
   c.what.attention = op.attention;
-  c.run = op_parts::attention(op.attention, site.model.attention, op.direction);
+  c.run = op_parts::attention(op.attention, site.model.attention, op.direction,
+                              format_of(c.what.recipe));
   return c;
 }
 
@@ -270,23 +271,6 @@ OpCase copy_case(Bytes bytes) {
   c.extent = {static_cast<std::int64_t>(bytes / (4 * byte)), 1};
   c.run = op_parts::copy(c.extent.count());
   return c;
-}
-
-void run_calibration(Backend& backend, RotatingMemory& memory) {
-  constexpr std::int64_t kSide = 160;
-  memory.reserve(2 * kSide * kSide, kSide * kSide);
-  const float* const a = memory.recent_input(kSide * kSide);
-  const float* const b = memory.recent_input(kSide * kSide);
-  backend.run(kernels::Matmul{.m = kSide,
-                              .n = kSide,
-                              .k = kSide,
-                              .a = a,
-                              .stride_a = kSide,
-                              .b = b,
-                              .stride_b = kSide,
-                              .c = memory.recent_output(kSide * kSide),
-                              .stride_c = kSide},
-              Multiply::F32);
 }
 
 }  // namespace narrows

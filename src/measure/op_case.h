@@ -56,8 +56,4 @@ OpCase packing_case(std::int64_t floats, Direction direction);
 // Rows of memory copied: `bytes` read and as many written.
 OpCase copy_case(Bytes bytes);
 
-// The square matmul that stands beside every sample, about 0.05 ms on a core; always on the same
-// memory.
-void run_calibration(Backend& backend, RotatingMemory& memory);
-
 }  // namespace narrows

@@ -111,6 +111,7 @@ struct Operands {
 struct AttentionPlan {
   AttentionShape shape;
   bool is_mla = false;
+  bool narrow = false;  // its matmuls round to bf16
   std::int64_t nope = 0;
   std::vector<std::int32_t> positions;
   // Keys of the whole sequence that context parallelism gathered lie packed, as kv_heads say.
@@ -161,13 +162,14 @@ kernels::Attention core(const AttentionPlan& p, const float* from, const float* 
           .qk_dim = s.qk_dim,
           .v_dim = s.v_dim,
           .window = s.window,
-          .positions = p.positions.data()};
+          .positions = p.positions.data(),
+          .narrow = p.narrow};
 }
 
 void attend(const AttentionPlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t statistics = p.query_rows() * p.shape.heads;
   memory.reserve(p.operand_floats(), p.out_floats() + statistics);
-  kernels::Attention op = core(p, memory.input(p.operand_floats()), nullptr);
+  kernels::Attention op = core(p, memory.recent_input(p.operand_floats()), nullptr);
   op.out.data = memory.output(p.out_floats());
   op.log_sum_exp = memory.output(statistics);
   backend.run(op);
@@ -180,8 +182,8 @@ void attend_back(const AttentionPlan& p, Backend& backend, RotatingMemory& memor
   const float* const from = memory.input(p.operand_floats());
   kernels::AttentionGrad op{.forward = core(p, from, memory.input(statistics))};
   op.forward.out.data = memory.output(p.out_floats());
-  op.dout = {memory.input(p.out_floats()), op.forward.out.row_stride, p.shape.v_dim};
-  const Operands<float> to = operands(p, memory.output(p.operand_floats()));
+  op.dout = {memory.recent_input(p.out_floats()), op.forward.out.row_stride, p.shape.v_dim};
+  const Operands<float> to = operands(p, memory.recent_output(p.operand_floats()));
   op.dq = to.q;
   op.dk = to.k;
   op.dv = to.v;
@@ -202,10 +204,12 @@ Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, M
   return [plan, format](Backend& b, RotatingMemory& m) { multiply(plan, format, b, m); };
 }
 
-Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction direction) {
+Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction direction,
+              Multiply format) {
   AttentionPlan plan;
   plan.shape = shape;
   plan.is_mla = spec.kind == AttentionKind::Mla;
+  plan.narrow = format != Multiply::F32;
   plan.is_gathered = shape.queries != shape.keys;
   plan.nope = plan.is_mla && !plan.is_gathered ? spec.qk_nope : 0;
   // Queries of a rank are spread evenly over the sequence.

@@ -5,24 +5,30 @@
 namespace narrows::op_parts {
 namespace {
 
-kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory) {
-  return {.x = memory.input(in.count()),
+// Where x comes from: an op's input was made just before in forward, and waited for its gradient.
+const float* input_of(RotatingMemory& memory, std::int64_t count, Direction direction) {
+  return direction == Direction::Forward ? memory.recent_input(count) : memory.input(count);
+}
+
+kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory,
+                      Direction direction) {
+  return {.x = input_of(memory, in.count(), direction),
           .weight = memory.input(in.columns),
           .rows = in.rows,
           .columns = columns,
           .stride = in.columns};
 }
 
-kernels::LayerNorm layer_norm_op(Rows32 in, RotatingMemory& memory) {
-  return {.x = memory.input(in.count()),
+kernels::LayerNorm layer_norm_op(Rows32 in, RotatingMemory& memory, Direction direction) {
+  return {.x = input_of(memory, in.count(), direction),
           .weight = memory.input(in.columns),
           .bias = memory.input(in.columns),
           .rows = in.rows,
           .columns = in.columns};
 }
 
-kernels::HeadNorm head_norm_op(const HeadRows& in, RotatingMemory& memory) {
-  return {.x = memory.input(in.count()),
+kernels::HeadNorm head_norm_op(const HeadRows& in, RotatingMemory& memory, Direction direction) {
+  return {.x = input_of(memory, in.count(), direction),
           .weight = memory.input(in.weights()),
           .rows = in.rows,
           .heads = in.heads,
@@ -38,18 +44,18 @@ Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(in.count() + in.columns, in.count());
-      kernels::Norm op = norm_op(in, columns, memory);
+      kernels::Norm op = norm_op(in, columns, memory, direction);
       op.y = memory.output(in.count());
       backend.run(op);
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(3 * in.count() + in.columns, in.count() + in.rows + in.columns);
-    const kernels::Norm forward = norm_op(in, columns, memory);
+    const kernels::Norm forward = norm_op(in, columns, memory, direction);
     backend.run(kernels::NormGrad{.forward = forward,
-                                  .dy = memory.input(in.count()),
-                                  .add = adds ? memory.input(in.count()) : nullptr,
-                                  .dx = memory.output(in.count()),
+                                  .dy = memory.recent_input(in.count()),
+                                  .add = adds ? memory.recent_input(in.count()) : nullptr,
+                                  .dx = memory.recent_output(in.count()),
                                   .inverse_rms = memory.output(in.rows),
                                   .dweight = memory.output(in.columns)});
   };
@@ -59,18 +65,18 @@ Run layer_norm(Rows32 in, Direction direction, bool adds) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(in.count() + 2 * in.columns, in.count());
-      kernels::LayerNorm op = layer_norm_op(in, memory);
+      kernels::LayerNorm op = layer_norm_op(in, memory, direction);
       op.y = memory.output(in.count());
       backend.run(op);
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(3 * in.count() + 2 * in.columns, in.count() + 2 * (in.rows + in.columns));
-    const kernels::LayerNorm forward = layer_norm_op(in, memory);
+    const kernels::LayerNorm forward = layer_norm_op(in, memory, direction);
     backend.run(kernels::LayerNormGrad{.forward = forward,
-                                       .dy = memory.input(in.count()),
-                                       .add = adds ? memory.input(in.count()) : nullptr,
-                                       .dx = memory.output(in.count()),
+                                       .dy = memory.recent_input(in.count()),
+                                       .add = adds ? memory.recent_input(in.count()) : nullptr,
+                                       .dx = memory.recent_output(in.count()),
                                        .statistics = memory.output(2 * in.rows),
                                        .dweight = memory.output(in.columns),
                                        .dbias = memory.output(in.columns)});
@@ -81,7 +87,7 @@ Run head_norm(const HeadRows& in, Direction direction) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(in.count() + in.weights(), in.count());
-      kernels::HeadNorm op = head_norm_op(in, memory);
+      kernels::HeadNorm op = head_norm_op(in, memory, direction);
       op.y = memory.output(in.count());
       backend.run(op);
     };
@@ -89,10 +95,10 @@ Run head_norm(const HeadRows& in, Direction direction) {
   return [=](Backend& backend, RotatingMemory& memory) {
     const std::int64_t roots = in.rows * (in.heads + in.key_heads);
     memory.reserve(2 * in.count() + in.weights(), in.count() + roots + in.weights());
-    const kernels::HeadNorm forward = head_norm_op(in, memory);
+    const kernels::HeadNorm forward = head_norm_op(in, memory, direction);
     backend.run(kernels::HeadNormGrad{.forward = forward,
-                                      .dy = memory.input(in.count()),
-                                      .dx = memory.output(in.count()),
+                                      .dy = memory.recent_input(in.count()),
+                                      .dx = memory.recent_output(in.count()),
                                       .inverse_rms = memory.output(roots),
                                       .dweight = memory.output(in.weights())});
   };
@@ -100,7 +106,7 @@ Run head_norm(const HeadRows& in, Direction direction) {
 
 Run activation(Rows32 out, Direction direction, bool weighs) {
   const auto forward = [=](RotatingMemory& memory) {
-    return kernels::SwiGlu{.x = memory.input(2 * out.count()),
+    return kernels::SwiGlu{.x = input_of(memory, 2 * out.count(), direction),
                            .scale = weighs ? memory.input(out.rows) : nullptr,
                            .rows = out.rows,
                            .columns = out.columns};
@@ -117,8 +123,8 @@ Run activation(Rows32 out, Direction direction, bool weighs) {
     memory.reserve(3 * out.count() + out.rows, 2 * out.count() + out.rows);
     const kernels::SwiGlu op = forward(memory);
     backend.run(kernels::SwiGluGrad{.forward = op,
-                                    .dy = memory.input(out.count()),
-                                    .dx = memory.output(2 * out.count()),
+                                    .dy = memory.recent_input(out.count()),
+                                    .dx = memory.recent_output(2 * out.count()),
                                     .dscale = weighs ? memory.output(out.rows) : nullptr});
   };
 }
@@ -128,15 +134,15 @@ Run gelu(Rows32 out, Direction direction) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(count, count);
-      const float* const x = memory.input(count);
+      const float* const x = memory.recent_input(count);
       backend.run(kernels::Gelu{x, memory.output(count), count});
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(2 * count, count);
     const float* const x = memory.input(count);
-    const float* const dy = memory.input(count);
-    backend.run(kernels::GeluGrad{{x, nullptr, count}, dy, memory.output(count)});
+    const float* const dy = memory.recent_input(count);
+    backend.run(kernels::GeluGrad{{x, nullptr, count}, dy, memory.recent_output(count)});
   };
 }
 

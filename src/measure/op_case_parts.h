@@ -18,7 +18,9 @@ Run after(Run first, Run second);
 
 // op_case_dense.cc. Inputs of a matmul have rows of `stride` floats.
 Run matmul(const MatmulShape& shape, Direction direction, std::int64_t stride, Multiply format);
-Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction direction);
+// Its matmuls are f32 or, in any other format, bf16.
+Run attention(const AttentionShape& shape, const AttentionSpec& spec, Direction direction,
+              Multiply format);
 Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
          Direction direction);
 

@@ -45,7 +45,7 @@ void rotate(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t floats = p.rows * p.width();
   if (!p.is_mla()) {
     memory.reserve(floats, floats);
-    const float* const in = memory.input(floats);
+    const float* const in = memory.recent_input(floats);
     float* const out = memory.output(floats);
     std::copy_n(in, floats, out);
     return backend.run(rotation(p, out, false));
@@ -54,8 +54,8 @@ void rotate(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
   memory.reserve(kv + latent, 2 * floats);
   kernels::KeyAssembly keys = assembly(p);
-  keys.kv = memory.input(kv);
-  keys.shared = memory.input(latent) + p.spec.kv_lora;
+  keys.kv = memory.recent_input(kv);
+  keys.shared = memory.recent_input(latent) + p.spec.kv_lora;
   keys.key = memory.output(floats);
   backend.run(keys);
   backend.run(rotation(p, memory.output(floats), false));
@@ -65,17 +65,17 @@ void rotate_back(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t floats = p.rows * p.width();
   if (!p.is_mla()) {
     memory.reserve(0, floats);
-    return backend.run(rotation(p, memory.output(floats), true));
+    return backend.run(rotation(p, memory.recent_output(floats), true));
   }
   const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
   const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
   memory.reserve(floats, floats + kv + latent);
-  backend.run(rotation(p, memory.output(floats), true));
-  float* const dlatent = memory.output(latent);
+  backend.run(rotation(p, memory.recent_output(floats), true));
+  float* const dlatent = memory.recent_output(latent);
   std::fill_n(dlatent, latent, 0.0f);
   backend.run(kernels::KeyAssemblyGrad{.forward = assembly(p),
-                                       .dkey = memory.input(floats),
-                                       .dkv = memory.output(kv),
+                                       .dkey = memory.recent_input(floats),
+                                       .dkv = memory.recent_output(kv),
                                        .dshared = dlatent + p.spec.kv_lora});
 }
 

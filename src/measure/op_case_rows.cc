@@ -12,7 +12,7 @@ namespace narrows::op_parts {
 namespace {
 
 kernels::Router router_op(std::int64_t rows, const MoeSpec& moe, RotatingMemory& memory) {
-  return {.logits = memory.input(rows * moe.experts),
+  return {.logits = memory.recent_input(rows * moe.experts),
           .rows = rows,
           .experts = moe.experts,
           .top_k = moe.top_k,
@@ -77,8 +77,8 @@ Run router(std::int64_t rows, const MoeSpec& moe, Direction direction) {
     memory.reserve(rows * (moe.experts + moe.top_k), rows * moe.experts);
     kernels::RouterGrad op{.forward = router_op(rows, moe, memory)};
     op.forward.chosen = chosen.data();
-    op.dweights = memory.input(rows * moe.top_k);
-    op.dlogits = memory.output(rows * moe.experts);
+    op.dweights = memory.recent_input(rows * moe.top_k);
+    op.dlogits = memory.recent_output(rows * moe.experts);
     backend.run(op);
   };
 }
@@ -87,7 +87,7 @@ Run spread_rows(std::int64_t received, Rows32 copies) {
   return
       [=, row = rows_of_copies(received, copies.rows)](Backend& backend, RotatingMemory& memory) {
         memory.reserve(received * copies.columns, copies.count());
-        const float* const from = memory.input(received * copies.columns);
+        const float* const from = memory.recent_input(received * copies.columns);
         backend.run(kernels::PickRows{from, row.data(), memory.output(copies.count()), copies.rows,
                                       copies.columns});
       };
@@ -98,7 +98,7 @@ Run merge_rows(std::int64_t received, Rows32 copies) {
   return [=, lists = positions_of(row, static_cast<int>(received))](Backend& backend,
                                                                     RotatingMemory& memory) {
     memory.reserve(copies.count(), received * copies.columns);
-    backend.run(kernels::SumRows{.from = memory.input(copies.count()),
+    backend.run(kernels::SumRows{.from = memory.recent_input(copies.count()),
                                  .begin = lists.begin.data(),
                                  .slots = lists.items.data(),
                                  .to = memory.output(received * copies.columns),
@@ -118,8 +118,8 @@ Run plan(std::int64_t tokens, const MoeSpec& moe) {
 Run sum(std::int64_t count) {
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(2 * count, count);
-    const float* const a = memory.input(count);
-    const float* const b = memory.input(count);
+    const float* const a = memory.recent_input(count);
+    const float* const b = memory.recent_input(count);
     backend.run(kernels::Add{a, b, memory.output(count), count});
   };
 }
@@ -136,7 +136,7 @@ Run embedding(Rows32 out, std::int64_t table, Direction direction) {
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(out.count(), table * out.columns);
-    const float* const from = memory.input(out.count());
+    const float* const from = memory.recent_input(out.count());
     backend.run(kernels::ScatterRows{from, rows.data(), memory.output(table * out.columns),
                                      out.rows, out.columns});
   };
@@ -147,7 +147,7 @@ Run loss(Rows32 logits) {
   const std::vector<std::int32_t> targets = drawn_rows(logits.rows, logits.columns);
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(0, logits.count());
-    const kernels::LogitPart part{.logits = memory.output(logits.count()),
+    const kernels::LogitPart part{.logits = memory.recent_output(logits.count()),
                                   .rows = logits.rows,
                                   .columns = logits.columns,
                                   .stride = logits.columns,

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "measure/link_case.h"
+#include "runtime/calibration.h"
 #include "runtime/world.h"
 
 namespace narrows {
@@ -33,6 +34,9 @@ constexpr Seconds kSlice = 30 * ms;
 // worked on, so that what finding that memory again costs must not show.
 constexpr Seconds kLinkSample = 1 * ms;
 
+constexpr const char* kPaceClass = "calibration";
+constexpr const char* kSlowestClass = "slowest calibration";
+
 // One rank's part.
 class RankProfile {
  public:
@@ -43,11 +47,12 @@ class RankProfile {
     start_ = wall_clock();
     backend_ = make();
     memory_ = std::make_unique<RotatingMemory>(options_.range);
+    calibration_ = std::make_unique<Calibration>(*backend_);
     const bool is_crowded = world_.size() > static_cast<int>(std::thread::hardware_concurrency());
     site_ = {.world = world_.size() > 1 ? &world_ : nullptr,
              .now = wall_clock,
              .busy = is_crowded ? nullptr : thread_clock,
-             .calibrate = [this] { run_calibration(*backend_, *memory_); }};
+             .calibrate = [this] { return calibration_->time(); }};
     shortest_ = is_crowded ? kSlice : 200 * us;
     bench_.stop = options_.stop;
     ProfileSummary mine;
@@ -86,14 +91,15 @@ class RankProfile {
       if (!events_.kernel) return {};
       KernelObservation seen{cases[static_cast<std::size_t>(task)]->what, spread_of(s), ""};
       const int parts = cases[static_cast<std::size_t>(task)]->parts;
-      seen.what.time = max(s.median / parts, 1 * ns);
+      seen.what.time = max(s.mean / parts, 1 * ns);
       seen.spread.p10 /= parts;
       seen.spread.p90 /= parts;
       return events_.kernel(seen);
     };
     BenchOptions bench = with_rules();
     bench.rules.first = first;
-    return time_tasks(tasks, site_, bench);
+    summary.pace = TRY(time_tasks(tasks, site_, bench));
+    return {};
   }
 
   Status links(ProfileSummary& summary) {
@@ -119,12 +125,13 @@ class RankProfile {
       LinkObservation seen{cases[static_cast<std::size_t>(task)]->what, spread_of(s)};
       // A message was sent there and back.
       const double trips = seen.what.what == CollectiveKind::SendRecv ? 2 : 1;
-      seen.what.time = max(s.median / trips, 1 * ns);
+      seen.what.time = max(s.mean / trips, 1 * ns);
       seen.spread.p10 /= trips;
       seen.spread.p90 /= trips;
       return events_.link(seen);
     };
-    return time_tasks(tasks, site_, with_rules());
+    summary.pace = TRY(time_tasks(tasks, site_, with_rules()));
+    return {};
   }
 
   BenchOptions with_rules() {
@@ -146,6 +153,7 @@ class RankProfile {
   Seconds start_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<RotatingMemory> memory_;
+  std::unique_ptr<Calibration> calibration_;
   BenchSite site_;
   BenchOptions bench_;
   Seconds shortest_;  // of an op's sample
@@ -164,6 +172,33 @@ Result<ProfileSummary> profile_machine(const ProfileOptions& options, const Make
       });
   TRY(end.status);
   return summary;
+}
+
+std::vector<KernelObservation> pace_rows(const MachinePace& pace) {
+  KernelObservation row;
+  row.what.family = KernelFamily::Memory;
+  row.what.recipe = Recipe::F32;
+  row.what.memory_class = kPaceClass;
+  row.what.traffic = Calibration::kTraffic;
+  row.what.time = max(pace.calibration, 1 * ns);
+  row.spread.samples = pace.calibrations;
+  KernelObservation slowest = row;
+  slowest.what.memory_class = kSlowestClass;
+  slowest.what.time = pace.slowest * row.what.time;
+  return {row, slowest};
+}
+
+MachinePace pace_in(std::span<const Measurement> rows) {
+  MachinePace pace;
+  Seconds slowest;
+  for (const Measurement& row : rows) {
+    if (row.family != KernelFamily::Memory) continue;
+    if (row.memory_class == kPaceClass) pace.calibration = row.time;
+    if (row.memory_class == kSlowestClass) slowest = row.time;
+  }
+  if (pace.calibration > Seconds() && slowest > pace.calibration)
+    pace.slowest = slowest / pace.calibration;
+  return pace;
 }
 
 std::string link_key(const LinkMeasurement& link) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ struct ProfileSummary {
   int known = 0;     // … left out
   int measured = 0;  // finished in this run
   Seconds elapsed;
+  MachinePace pace;  // of the ops' ranks; else of the links'
 };
 
 // Makes the backend of a rank, in its thread.
@@ -50,5 +52,11 @@ Result<ProfileSummary> profile_machine(const ProfileOptions& options, const Make
                                        const ProfileEvents& events);
 
 std::string link_key(const LinkMeasurement& link);
+
+// The machine's pace as rows of the store, classes "calibration" and "slowest calibration": what a
+// training holds its own calibrations against, and what its ranks wait for.
+std::vector<KernelObservation> pace_rows(const MachinePace& pace);
+// From rows of the machine; no calibration where it was never profiled.
+MachinePace pace_in(std::span<const Measurement> rows);
 
 }  // namespace narrows

@@ -17,38 +17,93 @@ double at_share(const std::vector<double>& sorted, double share) {
   return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-// Half of the distance between the order statistics that hold the median with 95 %.
-double interval_of_median(const std::vector<double>& sorted) {
-  const double n = static_cast<double>(sorted.size());
-  const double reach = 1.96 * std::sqrt(n);
-  const std::int64_t last = std::ssize(sorted) - 1;
-  const auto low = std::clamp<std::int64_t>(static_cast<std::int64_t>((n - reach) / 2), 0, last);
-  const auto high =
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(std::ceil((n + reach) / 2)), 0, last);
-  return 0.5 * (sorted[static_cast<std::size_t>(high)] - sorted[static_cast<std::size_t>(low)]);
+// Half of the 95 % interval of the mean of so many values (Student's t, a little wide).
+double interval_of_mean(const std::vector<double>& values, double mean) {
+  const double n = static_cast<double>(values.size());
+  if (n < 2) return mean;
+  double squares = 0;
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  const double t = 2 + 3 / (n - 1);
+  return t * std::sqrt(squares / (n - 1) / n);
+}
+
+// Those that count: neither preempted nor far beyond the median.
+std::vector<Sample> uninterrupted(std::span<const Sample> samples) {
+  constexpr double kInterruption = 3;  // times the median
+  std::vector<Sample> used;
+  for (const Sample& s : samples) {
+    if (!s.preempted) used.push_back(s);
+  }
+  if (used.empty()) used.assign(samples.begin(), samples.end());
+  std::sort(used.begin(), used.end(),
+            [](const Sample& a, const Sample& b) { return a.time < b.time; });
+  const Seconds most = kInterruption * used[used.size() / 2].time;
+  while (used.back().time > most) used.pop_back();
+  return used;
+}
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return sum / static_cast<double>(values.size());
 }
 
 }  // namespace
 
-SampleSummary summarise(std::span<const Sample> samples, Seconds usual, const SampleRules& rules) {
+SampleSummary summarise(std::span<const Sample> samples, const Pace& pace) {
   ASSERT(!samples.empty());
-  std::vector<double> quiet, corrected;
-  for (const Sample& s : samples) {
-    const double slow = usual > Seconds() ? std::max(1.0, s.calibration / usual) : 1;
-    if (slow <= rules.quiet) quiet.push_back(s.time / sec);
-    corrected.push_back(s.time / sec / slow);
+  const std::vector<Sample> used = uninterrupted(samples);
+  const bool is_known = pace.calibration > Seconds();
+  std::vector<double> times, slowness;  // over the usual pace
+  for (const Sample& s : used) {
+    times.push_back(s.time / sec);
+    slowness.push_back(is_known ? s.calibration / pace.calibration - 1 : 0);
   }
-  const bool enough = std::ssize(quiet) >= std::min<std::ptrdiff_t>(rules.least, 3);
-  std::vector<double>& used = enough ? quiet : corrected;
-  std::sort(used.begin(), used.end());
+  const double mean = mean_of(times), slow = mean_of(slowness);
+  std::vector<double> at_pace;
+  for (std::size_t i = 0; i < used.size(); ++i)
+    at_pace.push_back(times[i] - pace.slope * (slowness[i] - slow) * mean);
   SampleSummary summary;
-  summary.median = at_share(used, 0.5) * sec;
-  summary.p10 = at_share(used, 0.1) * sec;
-  summary.p90 = at_share(used, 0.9) * sec;
+  summary.mean = mean / (1 + pace.slope * slow) * sec;
+  summary.p10 = at_share(times, 0.1) * sec;
+  summary.p90 = at_share(times, 0.9) * sec;
   summary.samples = static_cast<int>(used.size());
-  summary.disturbed = static_cast<int>(samples.size() - quiet.size());
-  summary.half_width = interval_of_median(used) / std::max(at_share(used, 0.5), 1e-12);
+  summary.interrupted = static_cast<int>(samples.size() - used.size());
+  summary.half_width = interval_of_mean(at_pace, mean) / std::max(mean, 1e-12);
   return summary;
+}
+
+Pace pace_of(std::span<const std::vector<Sample>> tasks) {
+  Pace pace;
+  double sum = 0;
+  for (const std::vector<Sample>& samples : tasks) {
+    for (const Sample& s : samples) {
+      sum += s.calibration / sec;
+      pace.calibrations += s.calibration > Seconds();
+    }
+  }
+  if (pace.calibrations == 0) return pace;
+  const double usual = sum / pace.calibrations;
+  pace.calibration = usual * sec;
+  // Least squares through each task's own mean, all tasks with one slope.
+  double products = 0, squares = 0;
+  for (const std::vector<Sample>& samples : tasks) {
+    if (samples.size() < 2) continue;
+    const std::vector<Sample> used = uninterrupted(samples);
+    std::vector<double> times, calibrations;
+    for (const Sample& s : used) {
+      times.push_back(s.time / sec);
+      calibrations.push_back(s.calibration / sec);
+    }
+    const double time = mean_of(times), calibration = mean_of(calibrations);
+    for (std::size_t i = 0; i < used.size(); ++i) {
+      const double slow = (calibrations[i] - calibration) / usual;
+      products += slow * (times[i] / time - 1);
+      squares += slow * slow;
+    }
+  }
+  if (squares > 0) pace.slope = std::clamp(products / squares, 0.0, 1.0);
+  return pace;
 }
 
 Sampler::Sampler(int tasks, const SampleRules& rules, std::uint64_t seed)
@@ -82,21 +137,18 @@ std::optional<int> Sampler::next(Seconds elapsed) {
 void Sampler::add(int task, Sample sample) {
   std::vector<Sample>& samples = samples_[index(task)];
   samples.push_back(sample);
-  if (sample.calibration > Seconds()) calibrations_.push_back(sample.calibration / sec);
-  update_usual();
+  ++added_;
+  update_pace();
   const SampleSummary s = summary(task);
-  const int quiet = static_cast<int>(samples.size()) - s.disturbed;
   finished_[index(task)] = std::ssize(samples) >= rules_.most ||
-                           (quiet >= rules_.least && s.half_width <= rules_.half_width);
+                           (s.samples >= rules_.least && s.half_width <= rules_.half_width);
 }
 
 // Found anew whenever there are a sixteenth more of them.
-void Sampler::update_usual() {
-  if (calibrations_.size() <= known_ + known_ / 16) return;
-  known_ = calibrations_.size();
-  std::vector<double> sorted = calibrations_;
-  std::sort(sorted.begin(), sorted.end());
-  usual_ = at_share(sorted, 0.25) * sec;
+void Sampler::update_pace() {
+  if (added_ <= known_ + known_ / 16) return;
+  known_ = added_;
+  pace_ = pace_of(samples_);
 }
 
 void Sampler::give_up(int task) { finished_[index(task)] = true; }
@@ -105,8 +157,6 @@ int Sampler::finished() const {
   return static_cast<int>(std::count(finished_.begin(), finished_.end(), true));
 }
 
-SampleSummary Sampler::summary(int task) const {
-  return summarise(samples_[index(task)], usual_, rules_);
-}
+SampleSummary Sampler::summary(int task) const { return summarise(samples_[index(task)], pace_); }
 
 }  // namespace narrows

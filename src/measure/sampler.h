@@ -1,13 +1,14 @@
 // Decides what is timed next and when it has been timed enough, on a machine that others use too.
 //
 // Tasks are visited in rounds, each round in a new random order, so that a slow minute falls on all
-// of them alike. Beside every sample stands the time of one calibration matmul. The machine's usual
-// pace is that of its better moments, which a quarter of the calibrations stay below: a training
-// has good moments and bad ones, and the best of thousands is nobody's. A sample is quiet if its
-// calibration took at most `quiet` times that, and only quiet samples count as long as there are
-// enough of them; else all count, each divided by how slow its calibration was. A task is finished
-// when the 95 % interval of its median (by order statistics, which assume no distribution) is
-// within `half_width` of it. Pure: time comes in with the samples.
+// of them alike. What counts is the mean: a processor that is shared with a neighbour goes at one
+// pace and at another, for milliseconds or for minutes, and a training step has its part of both,
+// so that only means add up to it. Beside every sample stands the time of a calibration
+// (runtime/calibration.h), which tells how fast the machine was just then: a task whose samples met
+// slower moments than the others' is corrected by as much as samples follow their calibrations, a
+// slope that is found over all of them (a control variate). Interruptions do not count: samples in
+// which the rank did not run, and those beyond three times the median. A task is finished when the
+// 95 % interval of its mean is within `half_width` of it. Pure: time comes in with the samples.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,8 +24,7 @@ namespace narrows {
 
 struct SampleRules {
   Seconds budget = 60 * sec;
-  double half_width = 0.02;  // of the median
-  double quiet = 1.08;
+  double half_width = 0.02;    // of the mean
   int least = 5;               // samples of a finished task
   int most = 40;               // a task that stays noisy is given up as it is
   bool once_at_least = false;  // the budget does not end the first round
@@ -33,18 +33,29 @@ struct SampleRules {
 
 struct Sample {
   Seconds time;
-  Seconds calibration;
+  Seconds calibration;     // beside it; 0 = not timed
+  bool preempted = false;  // others ran in this rank's place meanwhile
 };
 
 // What the samples of a task say.
 struct SampleSummary {
-  Seconds median, p10, p90;
+  Seconds mean, p10, p90;
   int samples = 0;        // that count
-  int disturbed = 0;      // that do not, or count corrected
-  double half_width = 0;  // of the median's interval, over the median
+  int interrupted = 0;    // that do not
+  double half_width = 0;  // of the mean's interval, over the mean
 };
-// `usual` is the calibration at the machine's usual pace. At least one sample.
-SampleSummary summarise(std::span<const Sample> samples, Seconds usual, const SampleRules& rules);
+
+// The machine's usual pace.
+struct Pace {
+  Seconds calibration;   // mean; 0 = not known
+  int calibrations = 0;  // that this is known from
+  double slope = 0;      // by how much of a per cent a time grows with one of its calibration
+};
+
+// At the usual pace. At least one sample. Interrupted ones count where there are no others.
+SampleSummary summarise(std::span<const Sample> samples, const Pace& pace);
+// Of all samples of all tasks.
+Pace pace_of(std::span<const std::vector<Sample>> tasks);
 
 class Sampler {
  public:
@@ -59,13 +70,13 @@ class Sampler {
   bool has_samples(int task) const { return !samples_[index(task)].empty(); }
   bool is_finished(int task) const { return finished_[index(task)]; }
   int finished() const;
-  Seconds usual_calibration() const { return usual_; }
   SampleSummary summary(int task) const;
+  Pace pace() const { return pace_of(samples_); }
 
  private:
   static std::size_t index(int task) { return static_cast<std::size_t>(task); }
   void begin_round();
-  void update_usual();
+  void update_pace();
 
   SampleRules rules_;
   Random random_;
@@ -73,9 +84,8 @@ class Sampler {
   std::vector<bool> finished_;
   std::vector<int> round_;  // what is left of it, backwards
   std::ptrdiff_t visited_ = 0;
-  std::vector<double> calibrations_;  // of all samples, seconds
-  std::size_t known_ = 0;             // how many of them usual_ is of
-  Seconds usual_;
+  std::ptrdiff_t added_ = 0, known_ = 0;  // samples; how many of them pace_ is of
+  Pace pace_;
 };
 
 }  // namespace narrows

@@ -119,6 +119,7 @@ TensorId GraphBuilder::attention(const AttentionShape& shape, std::initializer_l
   Op op;
   op.kind = OpKind::Attention;
   op.name = "attention";
+  op.precision = recipe_ == Recipe::F32 ? Recipe::F32 : Recipe::Bf16;
   op.attention = shape;
   op.inputs = qkv;
   op.outputs = {out, statistics};

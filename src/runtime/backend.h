@@ -39,6 +39,10 @@ class Backend {
   // Called once by a thread that will call `run` beside the one that made this; never at once.
   virtual void adopt_thread() {}
 
+  // Whether activations of bf16 had better be made and read as such: its products work on tiles.
+  // Elsewhere ops make them as floats that are rounded.
+  virtual bool makes_bf16() const { return false; }
+
   virtual void run(const kernels::Matmul& op, Multiply format) = 0;
   virtual void run(const kernels::Norm& op) = 0;
   virtual void run(const kernels::NormGrad& op) = 0;  // dx and dweight

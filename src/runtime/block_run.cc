@@ -241,10 +241,23 @@ std::int64_t OpSite::columns(TensorId id) const {
   return static_cast<std::int64_t>(block.graph.tensors[at(id)].columns);
 }
 
-Storage& OpSite::make_value(TensorId id, std::int64_t rows) const {
-  Storage& storage = value(id);
-  if (!storage.held()) storage = rank.pool.matrix(rows, columns(id));
+Form OpSite::made_form(TensorId id) const {
+  const bool narrow = rank.format == Multiply::Bf16 && rank.backend.makes_bf16();
+  return narrow ? block.form[at(id)] : Form::F32;
+}
+
+Storage& OpSite::make_value(TensorId id, std::int64_t rows, Form form) const {
+  Storage& storage = waiting_value(id);
+  if (storage.form() != form) storage.release();
+  if (!storage.held()) storage = rank.pool.matrix(rows, columns(id), form);
   ASSERT(storage.rows() == rows);
+  return storage;
+}
+
+Storage& OpSite::make_grad(TensorId id, std::int64_t rows, Form form) const {
+  Storage& storage = waiting_grad(id);
+  ASSERT(!storage.held());
+  storage = rank.pool.matrix(rows, columns(id), form);
   return storage;
 }
 

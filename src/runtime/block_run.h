@@ -77,8 +77,11 @@ struct OpSite {
   Storage& waiting_grad(TensorId id) const;
   // Whether activations are rounded to bf16 when they are made.
   bool rounds() const { return rank.format != Multiply::F32; }
+  // In which form an op makes a value, or the gradient that only matmuls read: bf16 where it would
+  // wait as that and the backend reads it so.
+  Form made_form(TensorId id) const;
   // Memory for a value, of `rows` rows; again the same if it is there.
-  Storage& make_value(TensorId id, std::int64_t rows) const;
+  Storage& make_value(TensorId id, std::int64_t rows, Form form = Form::F32) const;
   // The gradient of a tensor to add to: `fresh` if this is its first part, which then overwrites.
   struct Target {
     Storage& storage;
@@ -86,6 +89,8 @@ struct OpSite {
     float beta() const { return fresh ? 0.0f : 1.0f; }
   };
   Target grad_target(TensorId id, std::int64_t rows) const;
+  // The whole gradient of a tensor, to be written in `form`.
+  Storage& make_grad(TensorId id, std::int64_t rows, Form form) const;
   std::int64_t columns(TensorId id) const;
   const BoundWeight& weight(int forward_op) const;
   const BoundWeight* bias(int forward_op) const;  // null = none

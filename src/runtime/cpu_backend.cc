@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/amx_attention.h"
 #include "kernels/bf16.h"
 #include "runtime/cpu_matmul.h"
 #include "runtime/cpu_products.h"
@@ -24,6 +25,7 @@ class CpuBackend final : public Backend {
 
   void adopt_thread() override { be_single_threaded(); }
 
+  bool makes_bf16() const override { return products_.has_tiles(); }
   void run(const kernels::Matmul& op, Multiply format) override { products_.run(op, format); }
   void run(const kernels::Norm& op) override {
     by_rows(op.rows, [&](auto... r) { norm(op, r...); });
@@ -82,11 +84,19 @@ class CpuBackend final : public Backend {
     by_rows(op.forward.rows, [&](auto... r) { assemble_keys_grad(op, r...); });
   }
   void run(kernels::Attention op) override {
+    if (op.narrow && products_.has_tiles()) {
+      return units(attention_units(op), kernels::amx_attention_scratch(op),
+                   [&](auto... u) { amx_attention(op, u...); });
+    }
     op.multiply = small_matmul(op);
     units(attention_units(op), attention_scratch(op),
           [&](std::int64_t unit, float* scratch) { attention(op, unit, scratch); });
   }
   void run(kernels::AttentionGrad op) override {
+    if (op.forward.narrow && products_.has_tiles()) {
+      return units(attention_units(op.forward), kernels::amx_attention_scratch(op.forward),
+                   [&](auto... u) { amx_attention_grad(op, u...); });
+    }
     op.forward.multiply = small_matmul(op.forward);
     units(attention_units(op.forward), attention_scratch(op.forward),
           [&](std::int64_t unit, float* scratch) { attention_grad(op, unit, scratch); });

@@ -22,14 +22,16 @@ kernels::Matmul part_of(const kernels::Matmul& op, bool by_rows, std::int64_t fi
     if (op.a_narrow != nullptr) {
       part.a_narrow += op.transpose_a ? first : first * op.stride_a_narrow;
     }
-    part.c += first * op.stride_c;
+    if (op.c != nullptr) part.c += first * op.stride_c;
+    if (op.c_narrow != nullptr) part.c_narrow += first * op.stride_c_narrow;
   } else {
     part.n = last - first;
     if (op.b != nullptr) part.b += op.transpose_b ? first * op.stride_b : first;
     if (op.b_narrow != nullptr) {
       part.b_narrow += op.transpose_b ? first * op.stride_b_narrow : first;
     }
-    part.c += first;
+    if (op.c != nullptr) part.c += first;
+    if (op.c_narrow != nullptr) part.c_narrow += first;
   }
   return part;
 }
@@ -56,10 +58,13 @@ CpuProducts::CpuProducts(Workers& workers, WorkersScratch& scratch)
 
 // The longer side of the result is shared out.
 void CpuProducts::run(const kernels::Matmul& op, Multiply format) {
+  const bool tiles = format == Multiply::Bf16 && amx_;
+  if (op.c_narrow != nullptr && (!tiles || op.k > kernels::kAmxNarrowDepth)) {
+    return run_narrowed(op, format);
+  }
   if (format == Multiply::Fp8Block) return run_fp8(op);
   const bool by_rows = op.m >= op.n;
-  const bool tiles = format == Multiply::Bf16 && amx_;
-  const kernels::Matmul whole = format == Multiply::Bf16 && !amx_ ? rounded(op) : op;
+  const kernels::Matmul whole = format == Multiply::F32 ? widened(op) : tiles ? op : rounded(op);
   workers_.share(by_rows ? op.m : op.n, 64, [&](int worker, std::int64_t first, std::int64_t last) {
     const kernels::Matmul part = part_of(whole, by_rows, first, last);
     if (tiles) {
@@ -133,6 +138,49 @@ void CpuProducts::multiply_fp8(const kernels::Matmul& whole, int worker, std::in
                 fp8_b_.scales.data()},
                small, mine, mine + small.scratch);
   }
+}
+
+// By way of floats.
+void CpuProducts::run_narrowed(const kernels::Matmul& op, Multiply format) {
+  kernels::Matmul wide = op;
+  if (std::ssize(wide_c_) < op.m * op.n) wide_c_.resize(static_cast<std::size_t>(op.m * op.n));
+  wide.c = wide_c_.data();
+  wide.stride_c = op.n;
+  wide.c_narrow = nullptr;
+  run(wide, format);
+  workers_.share(op.m, kRows, [&](int, std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r) {
+      kernels::to_bf16(wide.c + r * op.n, op.n, op.n, op.c_narrow + r * op.stride_c_narrow, 0, 1);
+    }
+  });
+}
+
+// Operands that are given in bf16 as floats.
+kernels::Matmul CpuProducts::widened(const kernels::Matmul& op) {
+  kernels::Matmul wide = op;
+  if (op.a_narrow != nullptr) {
+    wide.stride_a = op.transpose_a ? op.m : op.k;
+    wide.a = unpacked(wide_a_, op.a_narrow, op.stride_a_narrow, op.transpose_a ? op.k : op.m,
+                      wide.stride_a);
+  }
+  if (op.b_narrow != nullptr) {
+    wide.stride_b = op.transpose_b ? op.k : op.n;
+    wide.b = unpacked(wide_b_, op.b_narrow, op.stride_b_narrow, op.transpose_b ? op.n : op.k,
+                      wide.stride_b);
+  }
+  wide.a_narrow = wide.b_narrow = nullptr;
+  return wide;
+}
+
+const float* CpuProducts::unpacked(std::vector<float>& to, const std::uint16_t* from,
+                                   std::int64_t stride, std::int64_t rows, std::int64_t columns) {
+  if (std::ssize(to) < rows * columns) to.resize(static_cast<std::size_t>(rows * columns));
+  workers_.share(rows, kRows, [&](int, std::int64_t first, std::int64_t last) {
+    for (std::int64_t r = first; r < last; ++r) {
+      kernels::from_bf16(from + r * stride, to.data() + r * columns, columns);
+    }
+  });
+  return to.data();
 }
 
 // Both operands packed in bf16.

@@ -38,6 +38,8 @@ class CpuProducts {
   // Borrows both.
   CpuProducts(Workers& workers, WorkersScratch& scratch);
   void run(const kernels::Matmul& op, Multiply format);
+  // Whether bf16 is multiplied on tiles.
+  bool has_tiles() const { return amx_; }
 
  private:
   // Quantised operands of a matmul.
@@ -51,6 +53,10 @@ class CpuProducts {
   void run_fp8(const kernels::Matmul& op);
   void multiply_fp8(const kernels::Matmul& whole, int worker, std::int64_t first,
                     std::int64_t last);
+  void run_narrowed(const kernels::Matmul& op, Multiply format);
+  kernels::Matmul widened(const kernels::Matmul& op);
+  const float* unpacked(std::vector<float>& to, const std::uint16_t* from, std::int64_t stride,
+                        std::int64_t rows, std::int64_t columns);
   kernels::Matmul rounded(const kernels::Matmul& op);
   const std::uint16_t* packed(std::vector<std::uint16_t>& to, const float* from,
                               std::int64_t stride, std::int64_t rows, std::int64_t columns);
@@ -58,6 +64,7 @@ class CpuProducts {
   Workers& workers_;
   WorkersScratch& scratch_;
   std::vector<std::uint16_t> narrow_a_, narrow_b_;  // a matmul's operands, without tiles
+  std::vector<float> wide_a_, wide_b_, wide_c_;     // … and what is given narrow, as floats
   Fp8Operand fp8_a_, fp8_b_;
   bool amx_;
 };

@@ -3,10 +3,14 @@
 // side in one.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstring>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "runtime/context.h"
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
@@ -55,8 +59,18 @@ Operands<const float> values_of(const OpSite& site, const Op& op) {
       site, op, [&](TensorId id) { return static_cast<const float*>(site.value(id).data()); });
 }
 
-kernels::Heads<float> output_of(const Op& op, float* data) {
+template <typename Float>
+kernels::Heads<Float> output_of(const Op& op, Float* data) {
   return {data, std::int64_t{op.attention.heads} * op.attention.v_dim, op.attention.v_dim};
+}
+
+// Whether the core reads queries, keys and values as the bf16 that they are: where they are all at
+// hand.
+bool reads_bf16(const OpSite& site, const Op& op) {
+  if (site.rank.groups.cp != nullptr || !site.rank.backend.makes_bf16()) return false;
+  const std::span<const TensorId> ids = own_inputs(site, op);
+  return std::all_of(ids.begin(), ids.end(),
+                     [&](TensorId id) { return site.waiting_value(id).form() == Form::Bf16; });
 }
 
 KeysAndValues keys_of(const Op& op, const Operands<const float>& from) {
@@ -72,13 +86,10 @@ void view_gathered(const Op& op, Float* all, kernels::Heads<Float>& k, kernels::
   v = {all + std::int64_t{s.kv_heads} * s.qk_dim, row, s.v_dim};
 }
 
-kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<const float>& from) {
+// Its operands and output are still to come.
+kernels::Attention core_of(const OpSite& site, const Op& op) {
   const AttentionShape& s = op.attention;
-  return {.q = from.q,
-          .k = from.k,
-          .v = from.v,
-          .out = output_of(op, site.value(op.outputs[0]).data()),
-          .log_sum_exp = site.value(op.outputs[1]).data(),
+  return {.log_sum_exp = site.value(op.outputs[1]).data(),
           .batch = static_cast<std::int64_t>(s.batch),
           .heads = s.heads,
           .kv_heads = s.kv_heads,
@@ -90,6 +101,26 @@ kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<cons
           .sharpness = site.rank.rotary.sharpness,
           .positions = site.batch.positions.data(),
           .narrow = site.rounds()};
+}
+
+kernels::Attention core_of(const OpSite& site, const Op& op, const Operands<const float>& from) {
+  kernels::Attention core = core_of(site, op);
+  core.q = from.q;
+  core.k = from.k;
+  core.v = from.v;
+  core.out = output_of(op, site.value(op.outputs[0]).data());
+  return core;
+}
+
+kernels::Attention core_of_bf16(const OpSite& site, const Op& op) {
+  const auto from = operands_of<const std::uint16_t>(
+      site, op, [&](TensorId id) { return bf16_of(std::as_const(site.waiting_value(id))); });
+  kernels::Attention core = core_of(site, op);
+  core.q_narrow = from.q;
+  core.k_narrow = from.k;
+  core.v_narrow = from.v;
+  core.out_narrow = output_of(op, bf16_of(site.waiting_value(op.outputs[0])));
+  return core;
 }
 
 std::int64_t queries_of(const Op& op) {
@@ -134,7 +165,7 @@ TensorId latent_of(const OpSite& site, const Op& op) {
 }
 
 // Rotates what is rotated of the queries (MLA) or of queries and keys (GQA).
-void rotate(const OpSite& site, float* x, bool back) {
+void rotate(const OpSite& site, Storage& x, bool back) {
   const AttentionSpec& a = site.rank.model().attention;
   const std::int64_t heads = heads_of(site);
   const std::int64_t kv_heads = kv_heads_of(site);
@@ -146,8 +177,24 @@ void rotate(const OpSite& site, float* x, bool back) {
   op.heads = is_mla(site) ? heads : heads + kv_heads;
   op.head_stride = a.qk_dim();
   op.stride = is_mla(site) ? heads * a.qk_dim() : (heads + 2 * kv_heads) * a.head_dim;
-  op.x = is_mla(site) ? x + a.qk_nope : x;
+  const std::int64_t first = is_mla(site) ? a.qk_nope : 0;
+  op.x = x.form() == Form::F32 ? x.data() + first : nullptr;
+  op.x_narrow = x.form() == Form::F32 ? nullptr : bf16_of(x) + first;
   site.rank.backend.run(op);
+}
+
+// Of what is rotated and assembled, all in one form: bf16 if all of it lies so.
+Form form_to_rotate(const OpSite& site, const Op& op) {
+  std::vector<TensorId> ids = {op.inputs[0]};
+  if (is_mla(site)) ids = {op.inputs[0], op.inputs[1], latent_of(site, op)};
+  const bool narrow = site.made_form(op.outputs.front()) == Form::Bf16 &&
+                      std::all_of(ids.begin(), ids.end(), [&](TensorId id) {
+                        return site.waiting_value(id).form() == Form::Bf16;
+                      });
+  for (const TensorId id : ids) {
+    if (!narrow) site.value(id);
+  }
+  return narrow ? Form::Bf16 : Form::F32;
 }
 
 // Whether the queries have been made again and are to be rotated again.
@@ -160,18 +207,26 @@ bool queries_are_fresh(const OpSite& site, const Op& op) {
 
 void rope(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  Storage& in = site.value(op.inputs[0]);
-  Storage& out = site.make_value(op.outputs.front(), in.rows());
+  Storage& in = site.waiting_value(op.inputs[0]);
+  const Form form = form_to_rotate(site, op);
+  Storage& out = site.make_value(op.outputs.front(), in.rows(), form);
   if (!is_mla(site)) {
-    std::copy_n(in.data(), in.count(), out.data());
-    return rotate(site, out.data(), false);
+    const std::size_t bytes = static_cast<std::size_t>(in.count()) * (form == Form::F32 ? 4 : 2);
+    std::memcpy(out.memory(), in.memory(), bytes);
+    return rotate(site, out, false);
   }
+  const std::int64_t behind = site.rank.model().attention.kv_lora;
+  const Storage& kv = site.waiting_value(op.inputs[1]);
+  const Storage& latent = site.waiting_value(latent_of(site, op));
   kernels::KeyAssembly keys = assembly_of(site);
-  keys.kv = site.value(op.inputs[1]).data();
-  keys.shared = site.value(latent_of(site, op)).data() + site.rank.model().attention.kv_lora;
-  keys.key = out.data();
+  keys.kv = floats_of(kv);
+  keys.kv_narrow = bf16_of(kv);
+  if (form == Form::F32) keys.shared = latent.data() + behind;
+  if (form == Form::Bf16) keys.shared_narrow = bf16_of(latent) + behind;
+  keys.key = floats_of(out);
+  keys.key_narrow = bf16_of(out);
   site.rank.backend.run(keys);
-  if (queries_are_fresh(site, op)) rotate(site, in.data(), false);
+  if (queries_are_fresh(site, op)) rotate(site, in, false);
   site.run.rotated = true;
 }
 
@@ -179,11 +234,11 @@ void rope_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   Storage& dout = site.grad(op.outputs.front());
   if (!is_mla(site)) {
-    rotate(site, dout.data(), true);
+    rotate(site, dout, true);
     site.grad(op.inputs[0]) = std::move(dout);
     return;
   }
-  rotate(site, site.grad(op.inputs[0]).data(), true);
+  rotate(site, site.grad(op.inputs[0]), true);
   const OpSite::Target dlatent = site.grad_target(latent_of(site, op), dout.rows());
   ASSERT(dlatent.fresh);
   std::fill_n(dlatent.storage.data(), dlatent.storage.count(), 0.0f);
@@ -197,8 +252,13 @@ void rope_input_grad(const OpSite& site, int index) {
 Status attention(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const std::int64_t rows = queries_of(op);
-  site.make_value(op.outputs[0], rows);
+  const bool narrow = reads_bf16(site, op);
+  site.make_value(op.outputs[0], rows, narrow ? Form::Bf16 : Form::F32);
   site.make_value(op.outputs[1], rows);
+  if (narrow) {
+    site.rank.backend.run(core_of_bf16(site, op));
+    return {};
+  }
   const Operands<const float> from = values_of(site, op);
   const kernels::Attention core = core_of(site, op, from);
   if (site.rank.groups.cp == nullptr) {
@@ -220,15 +280,20 @@ Status attention_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const std::int64_t rows = std::ssize(site.batch.tokens);
   for (const TensorId id : own_inputs(site, op)) ASSERT(site.grad_target(id, rows).fresh);
-  const Operands<const float> from = values_of(site, op);
   const Operands<float> to =
       operands_of<float>(site, op, [&](TensorId id) { return site.grad(id).data(); });
   const Storage& dout = site.grad(op.outputs[0]);
-  kernels::AttentionGrad core{.forward = core_of(site, op, from),
-                              .dout = {dout.data(), dout.columns(), op.attention.v_dim},
+  kernels::AttentionGrad core{.dout = {dout.data(), dout.columns(), op.attention.v_dim},
                               .dq = to.q,
                               .dk = to.k,
                               .dv = to.v};
+  if (reads_bf16(site, op) && site.waiting_value(op.outputs[0]).form() == Form::Bf16) {
+    core.forward = core_of_bf16(site, op);
+    site.rank.backend.run(core);
+    return {};
+  }
+  const Operands<const float> from = values_of(site, op);
+  core.forward = core_of(site, op, from);
   if (site.rank.groups.cp == nullptr) {
     site.rank.backend.run(core);
     return {};

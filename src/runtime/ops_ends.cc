@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
@@ -53,14 +54,17 @@ void embedding(const OpSite& site, int index) {
     const std::int64_t row = token - part * site.rank.at.tp;
     rows.push_back(row >= 0 && row < part ? static_cast<std::int32_t>(row) : -1);
   }
-  Storage& out = site.make_value(op_at(site, index).outputs.front(), std::ssize(rows));
+  const BoundWeight* const table = site.weight_named("positions");
+  const TensorId id = op_at(site, index).outputs.front();
+  Storage& out =
+      site.make_value(id, std::ssize(rows), table == nullptr ? site.made_form(id) : Form::F32);
   site.rank.backend.run(kernels::PickRows{.from = site.weight(index).value,
                                           .index = rows.data(),
-                                          .to = out.data(),
+                                          .to = floats_of(out),
                                           .rows = out.rows(),
                                           .columns = out.columns(),
-                                          .to_bf16 = site.rounds()});
-  const BoundWeight* const table = site.weight_named("positions");
+                                          .to_bf16 = site.rounds(),
+                                          .to_narrow = bf16_of(out)});
   if (table == nullptr || site.rank.at.tp > 0) return;
   Storage positions = site.rank.pool.matrix(out.rows(), out.columns());
   site.rank.backend.run(kernels::PickRows{.from = table->value,

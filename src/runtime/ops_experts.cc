@@ -12,7 +12,7 @@ namespace {
 // Of x as it lies there, floats or bf16.
 kernels::SwiGlu swiglu_of(const OpSite& site, const Op& op, const Storage& x) {
   const std::uint16_t* const narrow = bf16_of(x);
-  return {.x = narrow == nullptr ? x.data() : nullptr,
+  return {.x = floats_of(x),
           .scale = is_grouped(op) ? site.run.exchange.copy_weight.data() : nullptr,
           .rows = x.rows(),
           .columns = x.columns() / 2,
@@ -32,6 +32,14 @@ kernels::GatedSum gated_sum_of(const OpSite& site, const Op& op) {
           .to_bf16 = site.rounds()};
 }
 
+// The form for a gradient that is read by matmuls alone: of what a linear without bias makes.
+Form form_of_grad(const OpSite& site, TensorId id) {
+  const int producer = site.producer(id);
+  const bool is_linear = producer >= 0 && op_at(site, producer).kind == OpKind::Matmul &&
+                         site.bias(producer) == nullptr;
+  return is_linear ? site.made_form(id) : Form::F32;
+}
+
 // The tensor in which the router left its choice.
 TensorId chosen_of(const OpSite& site) {
   for (const Op& op : site.block.graph.forward) {
@@ -41,13 +49,14 @@ TensorId chosen_of(const OpSite& site) {
 }
 
 kernels::SumRows sum_lists(const Lists& lists, const Storage& from, Storage& to, bool fresh) {
-  return {.from = from.data(),
+  return {.from = floats_of(from),
           .begin = lists.begin.data(),
           .slots = lists.items.data(),
           .to = to.data(),
           .rows = to.rows(),
           .columns = to.columns(),
-          .accumulate = !fresh};
+          .accumulate = !fresh,
+          .from_narrow = bf16_of(from)};
 }
 
 // The rows to send, one for each destination of a token.
@@ -116,36 +125,44 @@ void activation(const OpSite& site, int index) {
     Storage& y = site.make_value(op.outputs.front(), x.rows());
     return site.rank.backend.run(kernels::Gelu{x.data(), y.data(), x.count(), site.rounds()});
   }
-  kernels::SwiGlu work = swiglu_of(site, op, site.value(op.inputs.front()));
-  work.y = site.make_value(op.outputs.front(), work.rows).data();
+  const Form form = site.made_form(op.outputs.front());
+  Storage& x = site.waiting_value(op.inputs.front());
+  const bool narrow = form == Form::Bf16 && x.form() == Form::Bf16;
+  if (!narrow) unpack(x, site.rank.backend, site.rank.pool);
+  kernels::SwiGlu work = swiglu_of(site, op, x);
+  Storage& y = site.make_value(op.outputs.front(), work.rows, narrow ? form : Form::F32);
+  work.y = floats_of(y);
+  work.y_narrow = bf16_of(y);
   site.rank.backend.run(work);
 }
 
 void activation_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Storage& dy = site.grad(op.outputs.front());
-  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
-  ASSERT(dx.fresh);
   if (is_gelu(site)) {
+    const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
+    ASSERT(dx.fresh);
     const Storage& input = site.value(op.inputs.front());
     return site.rank.backend.run(
         kernels::GeluGrad{{input.data(), nullptr, input.count()}, dy.data(), dx.storage.data()});
   }
   Storage& x = site.waiting_value(op.inputs.front());
   if (bf16_of(x) == nullptr) unpack(x, site.rank.backend, site.rank.pool);
+  const Form form = bf16_of(x) == nullptr ? Form::F32 : form_of_grad(site, op.inputs.front());
+  Storage& dx = site.make_grad(op.inputs.front(), dy.rows(), form);
   std::vector<float>& dweight = site.run.exchange.copy_dweight;
   if (is_grouped(op)) dweight.resize(static_cast<std::size_t>(dy.rows()));
   site.rank.backend.run(kernels::SwiGluGrad{.forward = swiglu_of(site, op, x),
                                             .dy = dy.data(),
-                                            .dx = dx.storage.data(),
-                                            .dscale = is_grouped(op) ? dweight.data() : nullptr});
+                                            .dx = floats_of(dx),
+                                            .dscale = is_grouped(op) ? dweight.data() : nullptr,
+                                            .dx_narrow = bf16_of(dx)});
 }
 
 Status dispatch(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const MoeSpec& moe = *site.rank.model().moe;
   const Storage& chosen = site.value(chosen_of(site));
-  const Storage& tokens = site.value(op.inputs.front());
   Communicator* group = site.rank.groups.ep.get();
   if (site.run.exchange.top_k == 0) {
     site.run.exchange = TRY(plan_exchange({.chosen = chosen.data(),
@@ -156,7 +173,7 @@ Status dispatch(const OpSite& site, int index) {
                                           group));
   }
   if (group == nullptr) return {};  // the tokens are where they belong
-  const Storage rows = rows_to_send(site, tokens);
+  const Storage rows = rows_to_send(site, site.value(op.inputs.front()));
   Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
   return travel(site.rank,
                 send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group));
@@ -176,11 +193,17 @@ Status dispatch_input_grad(const OpSite& site, int index) {
 void permute(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Exchange& x = site.run.exchange;
-  const Storage& from = site.value(op.inputs.front());
+  Storage& from = site.waiting_value(op.inputs.front());
+  if (from.form() == Form::Fp8) unpack(from, site.rank.backend, site.rank.pool);
   if (op.name == "permute") {
-    Storage& to = site.make_value(op.outputs.front(), x.copies());
-    site.rank.backend.run(
-        kernels::PickRows{from.data(), x.copy_row.data(), to.data(), to.rows(), to.columns()});
+    Storage& to = site.make_value(op.outputs.front(), x.copies(), from.form());
+    site.rank.backend.run(kernels::PickRows{.from = floats_of(from),
+                                            .index = x.copy_row.data(),
+                                            .to = floats_of(to),
+                                            .rows = to.rows(),
+                                            .columns = to.columns(),
+                                            .from_narrow = bf16_of(from),
+                                            .to_narrow = bf16_of(to)});
   } else {
     Storage& to = site.make_value(op.outputs.front(), x.rows_received());
     site.rank.backend.run(sum_lists(x.copies_of_row, from, to, true));
@@ -195,10 +218,15 @@ void permute_input_grad(const OpSite& site, int index) {
     const OpSite::Target to = site.grad_target(op.inputs.front(), x.rows_received());
     site.rank.backend.run(sum_lists(x.copies_of_row, from, to.storage, to.fresh));
   } else {
-    const OpSite::Target to = site.grad_target(op.inputs.front(), x.copies());
-    site.rank.backend.run(kernels::PickRows{from.data(), x.copy_row.data(), to.storage.data(),
-                                            to.storage.rows(), to.storage.columns(),
-                                            share_of_gradient(site)});
+    const TensorId in = op.inputs.front();
+    Storage& to = site.make_grad(in, x.copies(), form_of_grad(site, in));
+    site.rank.backend.run(kernels::PickRows{.from = from.data(),
+                                            .index = x.copy_row.data(),
+                                            .to = floats_of(to),
+                                            .rows = to.rows(),
+                                            .columns = to.columns(),
+                                            .scale = share_of_gradient(site),
+                                            .to_narrow = bf16_of(to)});
   }
 }
 
@@ -221,10 +249,16 @@ Status combine_input_grad(const OpSite& site, int index) {
 
 void add_outputs(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const Storage& a = site.value(op.inputs[0]);
-  const Storage& b = site.value(op.inputs[1]);
-  Storage& sum = site.make_value(op.outputs.front(), a.rows());
-  site.rank.backend.run(kernels::Add{a.data(), b.data(), sum.data(), sum.count(), site.rounds()});
+  const Form form = site.made_form(op.outputs.front());
+  Storage& a = site.waiting_value(op.inputs[0]);
+  Storage& b = site.waiting_value(op.inputs[1]);
+  for (Storage* operand : {&a, &b}) {
+    const bool reads = operand->form() == Form::Bf16 && form == Form::Bf16;
+    if (!reads) unpack(*operand, site.rank.backend, site.rank.pool);
+  }
+  Storage& sum = site.make_value(op.outputs.front(), a.rows(), form);
+  site.rank.backend.run(kernels::Add{floats_of(a), floats_of(b), floats_of(sum), sum.count(),
+                                     site.rounds(), bf16_of(a), bf16_of(b), bf16_of(sum)});
 }
 
 void gated_sum(const OpSite& site, int index) {

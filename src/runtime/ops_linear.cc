@@ -34,7 +34,7 @@ Multiply format_of(const OpSite& site, const Op& op) {
   return widens ? Multiply::Bf16 : site.rank.format;
 }
 
-// What has waited in bf16 is multiplied as it lies there; else floats.
+// What lies in bf16 is multiplied as it is, by f32 too; else floats.
 struct Operand {
   const float* wide = nullptr;
   const std::uint16_t* narrow = nullptr;
@@ -43,10 +43,14 @@ struct Operand {
 };
 Operand operand(const OpSite& site, Storage& storage, Multiply format) {
   const std::uint16_t* const narrow = bf16_of(storage);
-  const bool as_it_is = narrow != nullptr && format == Multiply::Bf16;
+  const bool as_it_is = narrow != nullptr && format != Multiply::Fp8Block;
   if (!as_it_is) unpack(storage, site.rank.backend, site.rank.pool);
   return {as_it_is ? nullptr : storage.data(), as_it_is ? narrow : nullptr, storage.rows(),
           storage.columns()};
+}
+template <typename Element>
+Element* row_of(Element* first, std::int64_t row, std::int64_t columns) {
+  return first == nullptr ? nullptr : first + row * columns;
 }
 
 // Scores of experts and of tokens are not rounded.
@@ -75,23 +79,30 @@ bool adds(const OpSite& site, const BoundWeight& bias) {
 
 void linear(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const Storage& x = site.value(op.inputs.front());
-  Storage& y = site.make_value(op.outputs.front(), x.rows());
-  for (const Group& g : groups_of(site, op, x.rows())) {
+  const TensorId out = op.outputs.front();
+  const Multiply format = format_of(site, op);
+  const BoundWeight* const bias = site.bias(index);
+  const Operand x = operand(site, site.waiting_value(op.inputs.front()), format);
+  const bool floats = stays_wide(op) || bias != nullptr;
+  Storage& y = site.make_value(out, x.rows, floats ? Form::F32 : site.made_form(out));
+  for (const Group& g : groups_of(site, op, x.rows)) {
     site.rank.backend.run(kernels::Matmul{.transpose_b = true,
                                           .m = g.rows,
                                           .n = op.matmul.n,
                                           .k = op.matmul.k,
-                                          .a = x.data() + g.first * x.columns(),
-                                          .stride_a = x.columns(),
+                                          .a = row_of(x.wide, g.first, x.columns),
+                                          .stride_a = x.columns,
                                           .b = site.weight(index).value + g.weight_offset,
                                           .stride_b = op.matmul.k,
-                                          .c = y.data() + g.first * y.columns(),
+                                          .c = row_of(floats_of(y), g.first, y.columns()),
                                           .stride_c = y.columns(),
-                                          .to_bf16 = site.rounds() && !stays_wide(op)},
-                          format_of(site, op));
+                                          .a_narrow = row_of(x.narrow, g.first, x.columns),
+                                          .stride_a_narrow = x.columns,
+                                          .to_bf16 = site.rounds() && !stays_wide(op),
+                                          .c_narrow = row_of(bf16_of(y), g.first, y.columns()),
+                                          .stride_c_narrow = y.columns()},
+                          format);
   }
-  const BoundWeight* const bias = site.bias(index);
   if (bias == nullptr || !adds(site, *bias)) return;
   site.rank.backend.run(
       kernels::AddBias{y.data(), bias->value, y.rows(), y.columns(), site.rounds()});
@@ -99,21 +110,24 @@ void linear(const OpSite& site, int index) {
 
 void linear_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const Storage& dy = site.grad(op.outputs.front());
-  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows());
+  const Multiply format = format_of(site, op);
+  const Operand dy = operand(site, site.waiting_grad(op.outputs.front()), format);
+  const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows);
   ASSERT(!dx.fresh || dx.storage.columns() == op.matmul.k);
-  for (const Group& g : groups_of(site, op, dy.rows())) {
+  for (const Group& g : groups_of(site, op, dy.rows)) {
     site.rank.backend.run(kernels::Matmul{.m = g.rows,
                                           .n = op.matmul.k,
                                           .k = op.matmul.n,
-                                          .a = dy.data() + g.first * dy.columns(),
-                                          .stride_a = dy.columns(),
+                                          .a = row_of(dy.wide, g.first, dy.columns),
+                                          .stride_a = dy.columns,
                                           .b = site.weight(index).value + g.weight_offset,
                                           .stride_b = op.matmul.k,
                                           .beta = dx.beta(),
                                           .c = dx.storage.data() + g.first * dx.storage.columns(),
-                                          .stride_c = dx.storage.columns()},
-                          format_of(site, op));
+                                          .stride_c = dx.storage.columns(),
+                                          .a_narrow = row_of(dy.narrow, g.first, dy.columns),
+                                          .stride_a_narrow = dy.columns},
+                          format);
   }
 }
 
@@ -124,25 +138,22 @@ void linear_weight_grad(const OpSite& site, int index) {
   const Operand x = operand(site, site.waiting_value(op.inputs.front()), format);
   const float beta = begins_gradient(site, op, site.weight(index)) ? 0.0f : 1.0f;
   for (const Group& g : groups_of(site, op, dy.rows)) {
-    const std::int64_t first_dy = g.first * dy.columns;
-    const std::int64_t first_x = g.first * x.columns;
-    site.rank.backend.run(
-        kernels::Matmul{.transpose_a = true,
-                        .m = op.matmul.n,
-                        .n = op.matmul.k,
-                        .k = g.rows,
-                        .a = dy.wide == nullptr ? nullptr : dy.wide + first_dy,
-                        .stride_a = dy.columns,
-                        .b = x.wide == nullptr ? nullptr : x.wide + first_x,
-                        .stride_b = x.columns,
-                        .beta = beta,
-                        .c = site.weight(index).gradient + g.weight_offset,
-                        .stride_c = op.matmul.k,
-                        .a_narrow = dy.narrow == nullptr ? nullptr : dy.narrow + first_dy,
-                        .stride_a_narrow = dy.columns,
-                        .b_narrow = x.narrow == nullptr ? nullptr : x.narrow + first_x,
-                        .stride_b_narrow = x.columns},
-        format);
+    site.rank.backend.run(kernels::Matmul{.transpose_a = true,
+                                          .m = op.matmul.n,
+                                          .n = op.matmul.k,
+                                          .k = g.rows,
+                                          .a = row_of(dy.wide, g.first, dy.columns),
+                                          .stride_a = dy.columns,
+                                          .b = row_of(x.wide, g.first, x.columns),
+                                          .stride_b = x.columns,
+                                          .beta = beta,
+                                          .c = site.weight(index).gradient + g.weight_offset,
+                                          .stride_c = op.matmul.k,
+                                          .a_narrow = row_of(dy.narrow, g.first, dy.columns),
+                                          .stride_a_narrow = dy.columns,
+                                          .b_narrow = row_of(x.narrow, g.first, x.columns),
+                                          .stride_b_narrow = x.columns},
+                          format);
   }
   const BoundWeight* const bias = site.bias(index);
   if (bias == nullptr) return;

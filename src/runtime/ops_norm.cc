@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
@@ -12,16 +13,23 @@ std::int64_t normalised(const OpSite& site, const Op& op) {
                                      : site.columns(op.inputs.front());
 }
 
+// In the form in which it lies, floats or bf16.
+Storage& as_it_lies(const OpSite& site, Storage& storage) {
+  if (storage.form() == Form::Fp8) unpack(storage, site.rank.backend, site.rank.pool);
+  return storage;
+}
+
 kernels::Norm forward_of(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
-  const Storage& x = site.value(op.inputs.front());
-  return {.x = x.data(),
+  const Storage& x = as_it_lies(site, site.waiting_value(op.inputs.front()));
+  return {.x = floats_of(x),
           .weight = site.weight(index).value,
           .rows = x.rows(),
           .columns = normalised(site, op),
           .stride = x.columns(),
           .epsilon = static_cast<float>(site.rank.numerics.norm_epsilon),
-          .to_bf16 = site.rounds()};
+          .to_bf16 = site.rounds(),
+          .x_narrow = bf16_of(x)};
 }
 
 bool is_layer_norm(const OpSite& site) { return site.rank.model().norm == NormKind::Layer; }
@@ -114,8 +122,13 @@ void norm(const OpSite& site, int index) {
     op.y = site.make_value(op_at(site, index).outputs.front(), op.rows).data();
     return site.rank.backend.run(op);
   }
+  const TensorId out = op_at(site, index).outputs.front();
+  const Form form = site.made_form(out);
+  if (form == Form::F32) site.value(op_at(site, index).inputs.front());  // which are floats then
   kernels::Norm op = forward_of(site, index);
-  op.y = site.make_value(op_at(site, index).outputs.front(), op.rows).data();
+  Storage& y = site.make_value(out, op.rows, form);
+  op.y = floats_of(y);
+  op.y_narrow = bf16_of(y);
   site.rank.backend.run(op);
 }
 
@@ -144,25 +157,30 @@ Status norm_input_grad(const OpSite& site, int index) {
 }
 
 void add_residual(const OpSite& site) {
-  Storage& stream = site.value(site.block.graph.input);
+  Storage& stream = site.waiting_value(site.block.graph.input);
   if (stream.held() || site.run_before == nullptr) return;
   const Graph& before = site.block_before->graph;
   const OpSite there{site.rank, *site.block_before, *site.run_before, site.batch};
-  Storage& output = there.value(before.output);
+  Storage& output = as_it_lies(there, there.waiting_value(before.output));
   const bool after_entry = site.block_before->kind == BlockKind::MtpEntry;
   if (before.input == kNoTensor || (after_entry && site.block.layer == site.block_before->layer)) {
     stream = std::move(output);  // the embedding begins the stream, a prediction block its own
     return;
   }
-  const Storage& carried = there.value(before.input);
   if (after_entry) {  // which went past the block
+    const Storage& carried = there.value(before.input);
     stream = site.rank.pool.matrix(carried.rows(), carried.columns());
     std::copy_n(carried.data(), carried.count(), stream.data());
     return;
   }
-  stream = site.rank.pool.matrix(output.rows(), output.columns());
-  site.rank.backend.run(
-      kernels::Add{carried.data(), output.data(), stream.data(), stream.count(), site.rounds()});
+  const Form form = site.made_form(site.block.graph.input);
+  if (form == Form::F32) there.value(before.output);
+  const Storage& carried = form == Form::F32 ? there.value(before.input)
+                                             : as_it_lies(there, there.waiting_value(before.input));
+  stream = site.rank.pool.matrix(output.rows(), output.columns(), form);
+  site.rank.backend.run(kernels::Add{floats_of(carried), floats_of(output), floats_of(stream),
+                                     stream.count(), site.rounds(), bf16_of(carried),
+                                     bf16_of(output), bf16_of(stream)});
 }
 
 }  // namespace narrows::ops

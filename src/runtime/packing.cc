@@ -40,5 +40,8 @@ void unpack(Storage& matrix, Backend& backend, StoragePool& pool) {
 const std::uint16_t* bf16_of(const Storage& matrix) {
   return matrix.form() == Form::Bf16 ? static_cast<const std::uint16_t*>(matrix.memory()) : nullptr;
 }
+std::uint16_t* bf16_of(Storage& matrix) {
+  return matrix.form() == Form::Bf16 ? static_cast<std::uint16_t*>(matrix.memory()) : nullptr;
+}
 
 }  // namespace narrows

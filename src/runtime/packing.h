@@ -16,5 +16,13 @@ void unpack(Storage& matrix, Backend& backend, StoragePool& pool);
 
 // As numbers of bf16; null in another form.
 const std::uint16_t* bf16_of(const Storage& matrix);
+std::uint16_t* bf16_of(Storage& matrix);
+// As floats; null in another form.
+inline const float* floats_of(const Storage& matrix) {
+  return matrix.form() == Form::F32 ? matrix.data() : nullptr;
+}
+inline float* floats_of(Storage& matrix) {
+  return matrix.form() == Form::F32 ? matrix.data() : nullptr;
+}
 
 }  // namespace narrows

@@ -18,6 +18,8 @@ struct StepMetrics {
   double grad_norm = 0;  // before clipping
   double seconds = 0;
   double tokens_per_second = 0;
+  // The mean over ranks, before and after the step (calibration.h); 0 = not timed.
+  Seconds calibration;
 };
 
 class Trainer {

@@ -28,6 +28,7 @@ struct TrainingOptions {
   std::string resume;                       // a folder of checkpoints, or one; "" = begin anew
   std::vector<std::string> slow_links;      // as emulate_link reads them
   bool trace = false;                       // fill TrainingResult::timeline
+  bool calibrate = false;                   // fill StepMetrics::calibration
   const std::atomic<bool>* stop = nullptr;  // ends after the step that runs; borrowed
 };
 

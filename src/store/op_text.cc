@@ -17,10 +17,15 @@ constexpr std::array<CollectiveKind, 8> kCollectives{
     CollectiveKind::AllReduce, CollectiveKind::AllGather, CollectiveKind::ReduceScatter,
     CollectiveKind::Dispatch,  CollectiveKind::Combine,   CollectiveKind::AllToAll,
     CollectiveKind::SendRecv,  CollectiveKind::Broadcast};
-// Kernels that only move data; "stream" and "copy" are plain ones.
-constexpr std::array<std::string_view, 12> kMemoryClasses{
-    "norm",    "rope",      "activation", "elementwise", "quantise", "router",
-    "permute", "embedding", "loss",       "optimizer",   "stream",   "copy"};
+// Kernels that only move data; "stream" and "copy" are plain ones, the calibrations
+// are the pace of the machine when it was profiled.
+constexpr std::array<std::string_view, 14> kMemoryClasses{"norm",        "rope",
+                                                          "activation",  "elementwise",
+                                                          "quantise",    "router",
+                                                          "permute",     "embedding",
+                                                          "loss",        "optimizer",
+                                                          "stream",      "copy",
+                                                          "calibration", "slowest calibration"};
 
 class ShapeWriter {
  public:

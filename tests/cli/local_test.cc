@@ -113,6 +113,7 @@ TEST_CASE("local: a plan is trained and compared with its forecast, both timelin
   std::vector<std::string> as_json = train;
   as_json.push_back("--json");
   const Json document = json_of(narrows_with(as_json));
+  CHECK(number_at(document, {"slowdown"}) > 0);
   CHECK(number_at(document, {"predicted_step_seconds"}) > 0);
   CHECK(number_at(document, {"measured_step_seconds"}) > 0);
   // Every op that ran was forecast, but for what ends the step and carries it.

@@ -19,13 +19,14 @@ struct Steps {
         {.block = "moe", .layer = 1, .name = "up", .kind = "matmul", .direction = "F"},
         {.name = "receive", .kind = "step"}};
   }
-  void add(std::int64_t matmul_ms, std::int64_t wait_ms, std::int64_t rest_ms) {
+  void add(std::int64_t matmul_ms, std::int64_t wait_ms, std::int64_t rest_ms,
+           double calibration_us = 0) {
     const Tick begin = now;
     run(0, matmul_ms);
     measured.timeline.spans.push_back({0, 0, "F0", begin, now});
     run(1, wait_ms);
     now += Tick{rest_ms * kMs};
-    measured.steps.push_back(to_seconds(now - begin));
+    measured.steps.push_back({to_seconds(now - begin), calibration_us * us});
   }
   void run(int label, std::int64_t length_ms) {
     const Tick end = now + Tick{length_ms * kMs};
@@ -55,11 +56,13 @@ const ComparedTime& row(const std::vector<ComparedTime>& rows, const std::string
 
 }  // namespace
 
-TEST_CASE("comparison: work counts by its median, waiting by its mean, the rest is overhead") {
+TEST_CASE(
+    "comparison: work counts without interruptions, waiting with them, the rest is overhead") {
   Steps steps;
   steps.add(1, 1, 8);  // warming up: not a step that counts
-  steps.add(3, 1, 0);
+  steps.add(4, 1, 0);
   steps.add(1, 4, 0);
+  steps.add(1, 1, 3);
   const PlanComparison c = compare_plan(Plan(), forecast(), steps.measured);
   CHECK(c.predicted_step / ms == Approx(5));
   CHECK(c.measured_step / ms == Approx(5));
@@ -67,6 +70,7 @@ TEST_CASE("comparison: work counts by its median, waiting by its mean, the rest 
   CHECK(up.runs == Approx(1));
   CHECK(up.predicted / ms == Approx(2));
   CHECK(up.measured / ms == Approx(1));
+  CHECK(c.slowdown == 0);
   CHECK(row(c.ops, "receive").measured / ms == Approx(2));
   CHECK(c.ops.front().name == "receive");
   CHECK(row(c.phases, "compute").measured / ms == Approx(1));
@@ -87,6 +91,34 @@ TEST_CASE("comparison: the step of median length is shown alone, from 0 on") {
   CHECK(one.spans[0].end == Tick{2 * kMs});
   REQUIRE(one.ops.size() == 2);
   CHECK(one.ops[1].end == Tick{5 * kMs});
+}
+
+TEST_CASE("comparison: calibrations tell how fast the machine is beside its profile") {
+  Steps steps;
+  steps.measured.profile_pace = 50 * us;
+  steps.add(1, 1, 8, 500);
+  for (const double calibration : {60, 80, 70}) steps.add(3, 1, 0, calibration);
+  PlanComparison c = compare_plan(Plan(), forecast(), steps.measured);
+  CHECK(c.measured_step / ms == Approx(4));
+  CHECK(c.slowdown == Approx(1.4));
+  CHECK(text_of(c).find("40 % slower than when it was profiled") != std::string::npos);
+  CHECK(text_of(c).find("the forecast is 7.0 ms") != std::string::npos);
+
+  steps.measured.profile_pace = 71 * us;
+  c = compare_plan(Plan(), forecast(), steps.measured);
+  CHECK(text_of(c).find("profiled") == std::string::npos);
+}
+
+TEST_CASE("comparison: a forecast from other measurements than the plan's own is said to be one") {
+  Steps steps;
+  steps.add(2, 2, 1);
+  Plan plan;
+  plan.forecast = forecast().view.plan.forecast;
+  CHECK_FALSE(compare_plan(plan, forecast(), steps.measured).stated_step);
+  plan.forecast->step = 7 * ms;
+  const PlanComparison c = compare_plan(plan, forecast(), steps.measured);
+  CHECK(*c.stated_step / ms == Approx(7));
+  CHECK(text_of(c).find("own forecast is 7.0 ms") != std::string::npos);
 }
 
 TEST_CASE("comparison: the text names step, phases, instructions and ops with their errors") {

@@ -91,6 +91,35 @@ TEST_CASE("machine times: a family that was not measured takes the nearest one's
         Approx(10));
 }
 
+TEST_CASE("machine times: attention in bf16 has a time of its own, or at most that of f32") {
+  Measurement wide;
+  wide.family = KernelFamily::Attention;
+  wide.chip = "some-cpu";
+  wide.recipe = Recipe::F32;
+  wide.attention = {.batch = 4,
+                    .heads = 2,
+                    .kv_heads = 2,
+                    .queries = 64,
+                    .keys = 64,
+                    .qk_dim = 32,
+                    .v_dim = 32,
+                    .causal = true};
+  wide.time = 30 * us;
+  Measurement narrow = wide;
+  narrow.recipe = Recipe::Bf16;
+  narrow.time = 18 * us;
+  const auto in = [&](const KernelTimes& times, Recipe recipe) {
+    return times.attention(recipe, Direction::Forward, wide.attention);
+  };
+  const KernelTimes both = times_of({wide, narrow});
+  CHECK(in_us(in(both, Recipe::F32)) == Approx(30));
+  CHECK(in_us(in(both, Recipe::Bf16)) == Approx(18));
+  CHECK(in_us(in(both, Recipe::Fp8Block)) == Approx(18));
+  const KernelTimes one = times_of({wide});
+  CHECK(in_us(in(one, Recipe::Bf16)) == Approx(30));
+  CHECK(in(one, Recipe::Bf16).basis == Basis::Transferred);
+}
+
 TEST_CASE("machine times: directions of moves have times of their own") {
   const KernelTimes times =
       times_of({norm(1000, 1 * us, Direction::Forward), norm(2000, 1.5 * us, Direction::Forward),

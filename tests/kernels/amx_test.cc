@@ -147,4 +147,41 @@ TEST_CASE("amx: results rounded as they are stored are the nearest numbers of bf
   CHECK(narrow == wide);
 }
 
+TEST_CASE("amx: results stored as bf16 are those that are rounded as floats") {
+  if (!has_amx()) return;
+  for (const std::int64_t k : {40, 512, 600, 2048}) {
+    const std::int64_t m = 150, n = 1100, stride = n + 7;
+    const Matrix a = random_matrix(m, k, 7);
+    const Matrix b = random_matrix(n, k, 8);
+    const std::unique_ptr<void, void (*)(void*)> scratch(std::aligned_alloc(64, kAmxScratch),
+                                                         std::free);
+    std::vector<float> wide(static_cast<std::size_t>(m * n)), found(wide.size());
+    std::vector<std::uint16_t> narrow(static_cast<std::size_t>(m * stride), 99);
+    Matmul op{.transpose_b = true,
+              .m = m,
+              .n = n,
+              .k = k,
+              .a = a.wide.data(),
+              .stride_a = a.stride,
+              .b = b.wide.data(),
+              .stride_b = b.stride,
+              .c = wide.data(),
+              .stride_c = n,
+              .to_bf16 = true};
+    amx_matmul(op, scratch.get());
+    op.c = nullptr;
+    op.c_narrow = narrow.data();
+    op.stride_c_narrow = stride;
+    amx_matmul(op, scratch.get());
+    bool beyond = false;
+    for (std::int64_t r = 0; r < m; ++r) {
+      const std::uint16_t* const row = narrow.data() + r * stride;
+      from_bf16(row, found.data() + r * n, n);
+      for (std::int64_t c = n; c < stride; ++c) beyond = beyond || row[c] != 99;
+    }
+    CHECK(found == wide);
+    CHECK_FALSE(beyond);
+  }
+}
+
 }  // namespace narrows::kernels

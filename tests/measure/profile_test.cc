@@ -49,7 +49,7 @@ Seen profile(ProfileOptions options, std::function<void(std::size_t)> after_kern
 TEST_CASE("profile: every op and every collective of every group is handed on once") {
   ProfileOptions options;
   options.ranks = 4;
-  options.rules = {.budget = 600 * sec, .half_width = 10, .quiet = 100, .least = 1, .most = 1};
+  options.rules = {.budget = 600 * sec, .half_width = 10, .least = 1, .most = 1};
   options.links_share = 0.9;
   options.cases = some_matmuls(6);
   options.largest = 4 * KiB;
@@ -65,7 +65,7 @@ TEST_CASE("profile: every op and every collective of every group is handed on on
 TEST_CASE("profile: after an interruption it goes on with what is missing") {
   ProfileOptions options;
   options.links = false;
-  options.rules = {.budget = 600 * sec, .half_width = 10, .quiet = 100};
+  options.rules = {.budget = 600 * sec, .half_width = 10};
   options.cases = some_matmuls(12);
   std::atomic<bool> stop = false;
   options.stop = &stop;
@@ -77,6 +77,17 @@ TEST_CASE("profile: after an interruption it goes on with what is missing") {
   CHECK(second.summary.known == static_cast<int>(first.kernels.size()));
   CHECK(first.kernels.size() + second.kernels.size() == 12);
   for (const std::string& key : second.kernels) CHECK(first.kernels.count(key) == 0);
+}
+
+TEST_CASE("profile: the machine's pace goes through the store as rows of its own") {
+  const std::vector<KernelObservation> rows = pace_rows({54 * us, 1000, 1.05});
+  std::vector<Measurement> stored;
+  for (const KernelObservation& row : rows) stored.push_back(row.what);
+  const MachinePace pace = pace_in(stored);
+  CHECK(pace.calibration / us == Approx(54));
+  CHECK(pace.slowest == Approx(1.05));
+  CHECK(pace_in({}).calibration == Seconds());
+  CHECK(pace_in({}).slowest == 1);
 }
 
 TEST_CASE("machine: its name tells the processor, how many there are, and the ranks") {
