@@ -38,7 +38,7 @@ class AttentionTimes {
   double softmax_gain(Relation relation, Direction direction, const AttentionShape& shape) const;
 
   ChipRates rates_;
-  double exponentials_ = 1;  // of the chip, over its relatives'
+  double exponentials_ = 1;      // of the chip, over its relatives'
   ChipRates wide_;               // f32
   std::array<Model, 2> models_;  // backward, forward
 };

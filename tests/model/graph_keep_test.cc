@@ -158,6 +158,39 @@ TEST_CASE("activations: without DeepSeek's measures a V3 layer keeps 449 KB a to
   CHECK(saved > 164e3);
 }
 
+TEST_CASE("activations: what v3 makes again is what the stack names") {
+  const auto saved = [](V3Modules modules) {
+    Fusions fusions;
+    fusions.v3 = modules;
+    return v3_layer(Recompute::None, fusions, Recipe::Bf16) -
+           v3_layer(Recompute::V3, fusions, Recipe::Bf16);
+  };
+  // Of 128 heads q and the assembled k, 192 columns each, and what kv_b made, 256 with v, come back
+  // from latents that are kept anyway.
+  CHECK(saved(V3Modules::UpProjections) == Approx(128.0 * (192 + 192 + 256) * 2));
+  // Norms of the residual stream (twice 14,336 bytes) and of the latents, and SwiGLU.
+  const double rest = saved(V3Modules::NormsAndActivation);
+  CHECK(rest > 2 * 14336);
+  CHECK(saved(V3Modules::All) >= saved(V3Modules::UpProjections) + rest);
+}
+
+TEST_CASE("activations: projections that are kept do not run again") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const auto attention = [&](bool keeps) {
+    Fusions fusions;
+    fusions.keeps_projections = keeps;
+    return differentiated({BlockKind::Attention, {.sequence = 4096}, Recipe::Bf16, fusions}, model,
+                          Recompute::Full);
+  };
+  const Graph again = attention(false), kept = attention(true);
+  // 32 query heads and 8 of keys and of values, 128 columns each.
+  const double columns = (32 + 2 * 8) * 128;
+  CHECK(matmul_flops_of(again.recompute) - matmul_flops_of(kept.recompute) ==
+        Approx(2 * 4096.0 * 4096 * columns));
+  CHECK((kept_bytes(kept).until_input_grad - kept_bytes(again).until_input_grad) / byte ==
+        Approx(4096 * columns * 2));
+}
+
 TEST_CASE("activations: of a quantised input that was gathered a rank keeps its own share") {
   const ModelSpec model = model_named("llama-3.1-8b");
   Fusions narrow;
