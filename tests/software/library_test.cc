@@ -109,15 +109,26 @@ TEST_CASE("software: a fit must bound its own value, and only numbers can be fit
 }
 
 TEST_CASE("software: every built-in profile reads, and writes back what was read") {
-  const std::vector<std::string> expected = {"deepspeed",        "deepspeed-2021",
-                                             "fms-fsdp",         "fsdp",
-                                             "hai-llm",          "llm-foundry",
-                                             "maxtext",          "megatron-2021",
-                                             "megatron-2022",    "megatron-bridge",
-                                             "megatron-core",    "nanotron",
-                                             "narrows",          "nemo",
-                                             "torchtitan",       "torchtitan-async-tp",
-                                             "torchtitan-eager", "zero-bubble"};
+  const std::vector<std::string> expected = {"deepspeed",
+                                             "deepspeed-2021",
+                                             "fms-fsdp",
+                                             "fsdp",
+                                             "hai-llm",
+                                             "llm-foundry",
+                                             "maxtext",
+                                             "megatron-2021",
+                                             "megatron-2022",
+                                             "megatron-bridge",
+                                             "megatron-bridge-fused",
+                                             "megatron-bridge-hybridep",
+                                             "megatron-core",
+                                             "nanotron",
+                                             "narrows",
+                                             "nemo",
+                                             "torchtitan",
+                                             "torchtitan-async-tp",
+                                             "torchtitan-eager",
+                                             "zero-bubble"};
   REQUIRE(software_names() == expected);
   for (const std::string& name : software_names()) {
     INFO(name);
