@@ -153,6 +153,8 @@ void drop_tokens(SoftwareProfile& software) {
   software.dispatcher = Dispatcher::AllToAll;
   software.overlap_ep = 0;
   software.dispatch_sync = {};
+  software.fits.erase("dispatch_sync");
+  software.fitted_in.erase("dispatch_sync");
 }
 
 // torchtitan's switches change what its kernels are, and what hides.

@@ -91,6 +91,7 @@ TEST_CASE("run job: a run that drops tokens does not wait for counts") {
   const RunJob drops = job_of("mbridge-25.09-b200-qwen3-30b-a3b-pretrain-8g-fp8-cs-gbs512");
   CHECK(drops.software.dispatcher == Dispatcher::AllToAll);
   CHECK(drops.software.dispatch_sync == Seconds());
+  CHECK(drops.software.fits.count("dispatch_sync") == 0);
   CHECK(drops.software.graphs == GraphScope::Pass);
   const RunJob keeps = job_of("mbridge-25.11-b200-qwen3-30b-a3b-pretrain-8g-fp8-mx-gbs512");
   CHECK(keeps.software.dispatch_sync > Seconds());
