@@ -31,6 +31,7 @@ Result<std::vector<OpCase>> cases_for(const ProfileCommand& command, const Profi
   ShapeSpace space;
   space.ranks = ranks;
   space.recipes = recipes;
+  space.makes_bf16 = make_cpu_backend(1)->makes_bf16();
   return cases_of_model(command, profiles, space, "narrows");
 }
 

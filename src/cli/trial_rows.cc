@@ -12,6 +12,7 @@
 #include "measure/machine.h"
 #include "measure/op_case.h"
 #include "measurement/local_cluster.h"
+#include "runtime/cpu_backend.h"
 #include "store/import.h"
 #include "store/store.h"
 
@@ -120,12 +121,13 @@ std::vector<KernelObservation> rows_of(const TrialRun& run) {
   Sharding sharding{s.tp,          s.sequence_parallel,       s.cp, s.ep, s.etp,
                     s.micro_batch, run.plan.training.sequence};
   const std::map<OpKey, Runs> all = runs_of(run.trial.timeline);
+  const bool makes_bf16 = make_cpu_backend(1)->makes_bf16();
   std::map<std::string, KernelObservation> rows;
   for (const NamedBlock& block : kBlocks) {
     if (block.kind == BlockKind::Moe && !run.plan.model.moe) continue;
     if (block.kind == BlockKind::DenseFfn && run.plan.model.ffn == 0) continue;
     const Graph graph = graph_of(run.plan, block.kind, sharding);
-    const GraphSite site{graph, run.plan.model, sharding, s.precision};
+    const GraphSite site{graph, run.plan.model, sharding, s.precision, makes_bf16};
     add_rows(graph.forward, site, block.name, run, all, rows);
     add_rows(graph.input_grad, site, block.name, run, all, rows);
     add_rows(graph.weight_grad, site, block.name, run, all, rows);

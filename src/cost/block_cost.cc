@@ -168,8 +168,8 @@ void BlockPricer::add_packing(const Graph& graph, Recipe recipe, BlockCost& cost
     pass.by_basis[static_cast<std::size_t>(estimate.basis)] += estimate.time;
     pass.uncertain += estimate.error * estimate.time;
   };
-  if (kept > 0) add(cost.forward, kernels_.packing(Direction::Forward, kept));
-  if (read > 0) add(cost.input_grad, kernels_.packing(Direction::InputGrad, read));
+  if (kept > 0) add(cost.forward, kernels_.packing(recipe, Direction::Forward, kept));
+  if (read > 0) add(cost.input_grad, kernels_.packing(recipe, Direction::InputGrad, read));
 }
 
 BlockCost BlockPricer::compute(const Key& key) const {

@@ -47,7 +47,7 @@ Estimate BlockPricer::price_op(const Op& op, Recipe recipe) const {
     estimate.time *= software_.attention_slowdown;
     if (is_quantised(recipe)) estimate.time /= software_.narrow_attention;
   } else {
-    estimate = kernels_.memory_bound(op.kind, op.traffic, op.direction);
+    estimate = kernels_.memory_bound(op.kind, op.traffic, op.direction, recipe);
     estimate.time *= software_.stream_slowdown;
   }
   // A stack's own kernels were measured beside communication; alone they take less.

@@ -67,13 +67,14 @@ Estimate KernelTimes::materialised_attention(Recipe recipe, Direction direction,
   return sum;
 }
 
-Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic, Direction direction) const {
-  if (machine_) return machine_->memory_bound(kind, direction, traffic);
+Estimate KernelTimes::memory_bound(OpKind kind, Bytes traffic, Direction direction,
+                                   Recipe recipe) const {
+  if (machine_) return machine_->memory_bound(recipe, kind, direction, traffic);
   return memory_->time(kind, traffic);
 }
 
-Estimate KernelTimes::packing(Direction direction, double elements) const {
-  if (machine_) return machine_->packing(direction, elements);
+Estimate KernelTimes::packing(Recipe recipe, Direction direction, double elements) const {
+  if (machine_) return machine_->packing(recipe, direction, elements);
   return {Seconds(), Basis::Measured, 0};
 }
 

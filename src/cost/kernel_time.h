@@ -53,9 +53,12 @@ class KernelTimes {
                                   const AttentionShape& shape) const;
   // A kernel that only moves data; `traffic` is the least it must read and write. Published tables
   // do not tell directions apart; a machine's own measurements do (machine_times.h).
-  Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward) const;
-  // A machine's activations packed to wait in bf16 (Forward) and unpacked; nothing elsewhere.
-  Estimate packing(Direction direction, double elements) const;
+  // nor recipes.
+  Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward,
+                        Recipe recipe = Recipe::F32) const;
+  // A machine's activations packed to wait in the recipe's format (Forward) and unpacked; nothing
+  // elsewhere.
+  Estimate packing(Recipe recipe, Direction direction, double elements) const;
   // One pass of the optimizer over its state.
   Estimate optimizer(Bytes traffic) const;
 

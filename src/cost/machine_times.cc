@@ -98,7 +98,9 @@ MachineTimes::MachineTimes(const KernelTables& tables, const Chip& chip)
 
 void MachineTimes::add(const Measurement& row) {
   if (row.family == KernelFamily::Memory) {
-    moves_[{row.memory_class, row.direction}].add(row.traffic / byte, row.time);
+    const bool narrow = row.recipe == Recipe::Bf16;
+    makes_bf16_ = makes_bf16_ || narrow;
+    moves_[{row.memory_class, row.direction, narrow}].add(row.traffic / byte, row.time);
   } else if (row.family == KernelFamily::Matmul) {
     const MatmulShape& s = row.matmul;
     Group& group = matmuls_[{row.recipe, row.direction}];
@@ -171,21 +173,29 @@ Estimate MachineTimes::attention(Recipe recipe, Direction direction,
   return {attention_floor(narrow, direction, s) / efficiency, Basis::Transferred, kOtherFamily};
 }
 
-Estimate MachineTimes::packing(Direction direction, double elements) const {
+Estimate MachineTimes::packing(Recipe recipe, Direction direction, double elements) const {
+  if (recipe == Recipe::Bf16 && makes_bf16_) return {Seconds(), Basis::Measured, 0};
   const Bytes traffic = 6 * elements * byte;
-  const auto curve = moves_.find({"quantise", direction});
+  const auto curve = moves_.find({"quantise", direction, false});
   if (elements > 0 && curve != moves_.end()) return curve->second.at(traffic / byte);
   return {traffic / bandwidth_, Basis::Roofline, kRates};
 }
 
-Estimate MachineTimes::memory_bound(OpKind kind, Direction direction, Bytes traffic) const {
+Estimate MachineTimes::memory_bound(Recipe recipe, OpKind kind, Direction direction,
+                                    Bytes traffic) const {
   if (!(traffic > Bytes()) || is_nothing(kind, direction)) return {Seconds(), Basis::Measured, 0};
   const std::string name = to_string(kind);
-  for (const Direction of : {direction, Direction::Forward}) {
-    const auto curve = moves_.find({name, of});
+  const bool narrow = recipe == Recipe::Bf16;
+  const Move nearest[] = {{name, direction, narrow},
+                          {name, direction, false},
+                          {name, Direction::Forward, narrow},
+                          {name, Direction::Forward, false}};
+  for (const Move& move : nearest) {
+    const auto curve = moves_.find(move);
     if (curve == moves_.end()) continue;
     Estimate estimate = curve->second.at(traffic / byte);
-    if (of != direction) estimate.basis = std::max(estimate.basis, Basis::Transferred);
+    if (std::get<Direction>(move) != direction)
+      estimate.basis = std::max(estimate.basis, Basis::Transferred);
     return estimate;
   }
   // What is not a plain copy (functions, sums in order) takes about twice a copy's time.

@@ -11,6 +11,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cost/estimate.h"
@@ -43,9 +44,11 @@ class MachineTimes {
   Estimate matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const;
   // Of bf16 unless the recipe is f32.
   Estimate attention(Recipe recipe, Direction direction, const AttentionShape& shape) const;
-  Estimate memory_bound(OpKind kind, Direction direction, Bytes traffic) const;
-  // Activations that wait for their gradient in bf16: packed after forward, unpacked before.
-  Estimate packing(Direction direction, double elements) const;
+  // Under bf16 from rows of that where there are any, as a backend has them that makes it.
+  Estimate memory_bound(Recipe recipe, OpKind kind, Direction direction, Bytes traffic) const;
+  // Activations that wait for their gradient in the recipe's format: packed after forward, unpacked
+  // before. Nothing where they were made in it.
+  Estimate packing(Recipe recipe, Direction direction, double elements) const;
 
  private:
   using Key = std::vector<std::int64_t>;
@@ -61,8 +64,10 @@ class MachineTimes {
   FlopRate wide_, narrow_;
   Bandwidth bandwidth_;
   std::map<std::pair<Recipe, Direction>, Group> matmuls_;
-  std::map<std::pair<bool, bool>, Group> attention_;  // in 16 bits, forward
-  std::map<std::pair<std::string, Direction>, TimeCurve> moves_;
+  std::map<std::pair<bool, bool>, Group> attention_;      // in 16 bits, forward
+  using Move = std::tuple<std::string, Direction, bool>;  // class; in bf16
+  std::map<Move, TimeCurve> moves_;
+  bool makes_bf16_ = false;
 };
 
 }  // namespace narrows

@@ -22,7 +22,9 @@ class Bench {
       : tasks_(tasks), site_(site), options_(options) {}
 
   Result<MachinePace> lead() {
-    Sampler sampler(static_cast<int>(tasks_.size()), options_.rules, options_.seed);
+    std::vector<int> groups;
+    for (const BenchTask& task : tasks_) groups.push_back(task.group);
+    Sampler sampler(static_cast<int>(tasks_.size()), options_.rules, options_.seed, groups);
     std::vector<int> repeats(tasks_.size(), 0);
     const Seconds start = site_.now();
     for (;;) {

@@ -20,6 +20,7 @@ namespace narrows {
 struct BenchTask {
   std::function<Status()> run;  // once; on every rank
   bool is_collective = false;
+  int group = 0;  // of tasks that follow the machine's pace alike
 };
 
 // Where it runs. `now` and `busy` are clocks of the calling thread: wall time, and the time that it

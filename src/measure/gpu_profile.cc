@@ -42,7 +42,7 @@ KernelObservation row_of(const GpuCase& c, const GpuTimes& times) {
   std::vector<Sample> samples;
   for (const gpu::Sample& sample : times.samples)
     samples.push_back({kernel_time(sample), {}, false});
-  const SampleSummary s = summarise(samples, {});
+  const SampleSummary s = summarise(samples, {}, 0);
   KernelObservation row{c.what, {s.p10, s.p90, s.samples}, times.samples.front().kernel};
   row.what.time = max(s.mean, 1 * ns);
   return row;

@@ -28,10 +28,14 @@ Rows32 extent(const GraphSite& site, TensorId id) {
   return {whole(t.rows.expected), whole(t.columns)};
 }
 
-Measurement moved(const char* name, Direction direction, Bytes traffic) {
+// Whether activations lie in bf16.
+bool is_narrow(const GraphSite& site) { return site.makes_bf16 && site.recipe == Recipe::Bf16; }
+
+Measurement moved(const char* name, Direction direction, Bytes traffic,
+                  Recipe recipe = Recipe::F32) {
   Measurement m;
   m.family = KernelFamily::Memory;
-  m.recipe = Recipe::F32;
+  m.recipe = recipe;
   m.direction = direction;
   m.memory_class = name;
   m.traffic = std::floor(traffic / byte) * byte;
@@ -55,7 +59,15 @@ OpCase matmul_of(const GraphSite& site, const Op& op) {
   // The router multiplies in f32 whatever the recipe.
   const Multiply format = forward.name == "router" ? Multiply::F32 : format_of(op.precision);
   const std::int64_t stride = extent(site, forward.inputs.front()).columns;
-  c.run = op_parts::matmul(c.what.matmul, op.direction, std::max(stride, op.matmul.k), format);
+  // Scores of experts and of tokens stay floats; gradients lie in bf16 where a matmul made the
+  // value and none but matmuls read them.
+  const bool is_scores = forward.name == "router" || forward.name == "head";
+  const bool for_matmuls = forward.name.ends_with("gate_up") || forward.name == "expert down";
+  c.run = op_parts::matmul(c.what.matmul, op.direction,
+                           {.stride = std::max(stride, op.matmul.k),
+                            .format = format,
+                            .narrow = is_narrow(site) && !is_scores,
+                            .narrow_grad = is_narrow(site) && for_matmuls});
   return c;
 }
 
@@ -67,7 +79,7 @@ OpCase attention_of(const GraphSite& site, const Op& op) {
   c.what.direction = op.direction;
   c.what.attention = op.attention;
   c.run = op_parts::attention(op.attention, site.model.attention, op.direction,
-                              format_of(c.what.recipe));
+                              format_of(c.what.recipe), is_narrow(site));
   return c;
 }
 
@@ -75,7 +87,7 @@ OpCase attention_of(const GraphSite& site, const Op& op) {
 OpCase move_of(const GraphSite& site, const Op& op, const char* name) {
   OpCase c;
   c.name = forward_of(site, op).name;
-  c.what = moved(name, op.direction, op.traffic);
+  c.what = moved(name, op.direction, op.traffic, is_narrow(site) ? Recipe::Bf16 : Recipe::F32);
   return c;
 }
 
@@ -104,7 +116,7 @@ OpCase norm_of(const GraphSite& site, const Op& op) {
   } else if (site.model.norm == NormKind::Layer) {
     c.run = op_parts::layer_norm(in, op.direction, adds);
   } else {
-    c.run = op_parts::norm(in, columns, op.direction, adds);
+    c.run = op_parts::norm(in, columns, op.direction, adds, is_narrow(site));
   }
   return c;
 }
@@ -116,7 +128,7 @@ OpCase rope_of(const GraphSite& site, const Op& op) {
   const bool is_plain = a.kind != AttentionKind::Mla;
   const std::int64_t heads = (a.heads + a.kv_heads) / site.sharding.tp;
   c.extent = {rows, is_plain ? heads * a.head_dim : 0};  // MLA assembles its keys in it
-  c.run = op_parts::rope(rows, site.model.attention, site.sharding, op.direction);
+  c.run = op_parts::rope(rows, site.model.attention, site.sharding, op.direction, is_narrow(site));
   return c;
 }
 
@@ -125,7 +137,8 @@ OpCase activation_of(const GraphSite& site, const Op& op) {
   c.extent = extent(site, forward_of(site, op).outputs.front());
   c.run = site.model.activation == Activation::Gelu
               ? op_parts::gelu(c.extent, op.direction)
-              : op_parts::activation(c.extent, op.direction, c.name.starts_with("expert "));
+              : op_parts::activation(c.extent, op.direction, c.name.starts_with("expert "),
+                                     is_narrow(site));
   return c;
 }
 
@@ -149,8 +162,9 @@ OpCase permute_of(const GraphSite& site, const Op& op) {
   const Rows32 to = extent(site, forward_of(site, op).outputs.front());
   c.extent = out ? to : in;  // the copies
   const std::int64_t received = out ? in.rows : to.rows;
-  c.run = op_parts::after(op_parts::spread_rows(received, c.extent),
-                          op_parts::merge_rows(received, c.extent));
+  const bool narrow = is_narrow(site);
+  c.run = op_parts::after(op_parts::spread_rows(received, c.extent, op.direction, narrow),
+                          op_parts::merge_rows(received, c.extent, op.direction, narrow));
   c.parts = 2;
   return c;
 }
@@ -158,7 +172,7 @@ OpCase permute_of(const GraphSite& site, const Op& op) {
 OpCase sum_of(const GraphSite& site, const Op& op) {
   OpCase c = move_of(site, op, "elementwise");
   if (!op.inputs.empty()) c.extent = extent(site, forward_of(site, op).inputs.front());
-  if (op.direction == Direction::Forward) c.run = op_parts::sum(c.extent.count());
+  if (op.direction == Direction::Forward) c.run = op_parts::sum(c.extent.count(), is_narrow(site));
   return c;
 }
 
@@ -167,7 +181,7 @@ OpCase embedding_of(const GraphSite& site, const Op& op) {
   c.name = "embedding";
   c.extent = extent(site, forward_of(site, op).outputs.front());
   const std::int64_t table = (site.model.vocab + site.sharding.tp - 1) / site.sharding.tp;
-  c.run = op_parts::embedding(c.extent, table, op.direction);
+  c.run = op_parts::embedding(c.extent, table, op.direction, is_narrow(site));
   return c;
 }
 
@@ -241,7 +255,8 @@ OpCase matmul_case(Recipe recipe, const MatmulShape& shape) {
   c.what.family = KernelFamily::Matmul;
   c.what.recipe = recipe;
   c.what.matmul = shape;
-  c.run = op_parts::matmul(shape, Direction::Forward, shape.k, format_of(recipe));
+  c.run =
+      op_parts::matmul(shape, Direction::Forward, {.stride = shape.k, .format = format_of(recipe)});
   return c;
 }
 

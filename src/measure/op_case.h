@@ -1,8 +1,9 @@
 // An op of a model's op graph, ready to be timed: what it is called in the tables, and the same
 // Backend calls that the runtime makes for it (src/runtime/ops_*.cc), on memory of its shape.
 //
-// Activations are f32 on every Backend, so that kernels that only move data are the same under all
-// recipes; matmuls are cases of their own in each format. What the runtime does for nothing (the
+// Activations are floats, so that kernels that only move data are the same under all recipes,
+// unless the Backend makes bf16: then they lie in that under the recipe bf16, and moves are cases
+// of their own there, as matmuls are in each format. What the runtime does for nothing (the
 // gradient of a sum is handed on) is no case.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -40,6 +41,7 @@ struct GraphSite {
   const ModelSpec& model;
   const Sharding& sharding;
   Recipe recipe = Recipe::F32;  // of its matmuls
+  bool makes_bf16 = false;      // Backend::makes_bf16 of the one that will run it
 };
 
 // The case of an op of the graph, in any pass; `run` is empty for what cannot be run alone

@@ -10,13 +10,14 @@ const float* input_of(RotatingMemory& memory, std::int64_t count, Direction dire
   return direction == Direction::Forward ? memory.recent_input(count) : memory.input(count);
 }
 
-kernels::Norm norm_op(Rows32 in, std::int64_t columns, RotatingMemory& memory,
-                      Direction direction) {
-  return {.x = input_of(memory, in.count(), direction),
+kernels::Norm norm_op(Rows32 in, std::int64_t columns, const Given& x, RotatingMemory& memory) {
+  return {.x = x.wide,
           .weight = memory.input(in.columns),
           .rows = in.rows,
           .columns = columns,
-          .stride = in.columns};
+          .stride = in.columns,
+          .to_bf16 = x.narrow != nullptr,
+          .x_narrow = x.narrow};
 }
 
 kernels::LayerNorm layer_norm_op(Rows32 in, RotatingMemory& memory, Direction direction) {
@@ -40,18 +41,20 @@ kernels::HeadNorm head_norm_op(const HeadRows& in, RotatingMemory& memory, Direc
 
 }  // namespace
 
-Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds) {
+Run norm(Rows32 in, std::int64_t columns, Direction direction, bool adds, bool narrow) {
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(in.count() + in.columns, in.count());
-      kernels::Norm op = norm_op(in, columns, memory, direction);
-      op.y = memory.output(in.count());
+      kernels::Norm op = norm_op(in, columns, recent(memory, in.count(), narrow), memory);
+      const Made y = kept(memory, in.count(), narrow);
+      op.y = y.wide;
+      op.y_narrow = y.narrow;
       backend.run(op);
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(3 * in.count() + in.columns, in.count() + in.rows + in.columns);
-    const kernels::Norm forward = norm_op(in, columns, memory, direction);
+    const kernels::Norm forward = norm_op(in, columns, waited(memory, in.count(), narrow), memory);
     backend.run(kernels::NormGrad{.forward = forward,
                                   .dy = memory.recent_input(in.count()),
                                   .add = adds ? memory.recent_input(in.count()) : nullptr,
@@ -104,28 +107,34 @@ Run head_norm(const HeadRows& in, Direction direction) {
   };
 }
 
-Run activation(Rows32 out, Direction direction, bool weighs) {
-  const auto forward = [=](RotatingMemory& memory) {
-    return kernels::SwiGlu{.x = input_of(memory, 2 * out.count(), direction),
+Run activation(Rows32 out, Direction direction, bool weighs, bool narrow) {
+  const auto forward = [=](const Given& x, RotatingMemory& memory) {
+    return kernels::SwiGlu{.x = x.wide,
                            .scale = weighs ? memory.input(out.rows) : nullptr,
                            .rows = out.rows,
-                           .columns = out.columns};
+                           .columns = out.columns,
+                           .to_bf16 = narrow,
+                           .x_narrow = x.narrow};
   };
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(2 * out.count() + out.rows, out.count());
-      kernels::SwiGlu op = forward(memory);
-      op.y = memory.output(out.count());
+      kernels::SwiGlu op = forward(recent(memory, 2 * out.count(), narrow), memory);
+      const Made y = kept(memory, out.count(), narrow);
+      op.y = y.wide;
+      op.y_narrow = y.narrow;
       backend.run(op);
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(3 * out.count() + out.rows, 2 * out.count() + out.rows);
-    const kernels::SwiGlu op = forward(memory);
+    const kernels::SwiGlu op = forward(waited(memory, 2 * out.count(), narrow), memory);
+    const Made dx = fresh(memory, 2 * out.count(), narrow);
     backend.run(kernels::SwiGluGrad{.forward = op,
                                     .dy = memory.recent_input(out.count()),
-                                    .dx = memory.recent_output(2 * out.count()),
-                                    .dscale = weighs ? memory.output(out.rows) : nullptr});
+                                    .dx = dx.wide,
+                                    .dscale = weighs ? memory.output(out.rows) : nullptr,
+                                    .dx_narrow = dx.narrow});
   };
 }
 

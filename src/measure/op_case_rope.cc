@@ -11,6 +11,7 @@ namespace {
 
 struct RopePlan {
   std::int64_t rows = 0, heads = 0, kv_heads = 0;
+  bool narrow = false;
   AttentionSpec spec;
   std::vector<std::int32_t> positions;
   kernels::RotaryTable table;
@@ -20,15 +21,17 @@ struct RopePlan {
   }
 };
 
-kernels::Rotation rotation(const RopePlan& p, float* x, bool back) {
-  return {.x = p.is_mla() ? x + p.spec.qk_nope : x,
+kernels::Rotation rotation(const RopePlan& p, const Made& x, bool back) {
+  const std::int64_t first = p.is_mla() ? p.spec.qk_nope : 0;
+  return {.x = x.wide == nullptr ? nullptr : x.wide + first,
           .rows = p.rows,
           .stride = p.width(),
           .heads = p.is_mla() ? p.heads : p.heads + p.kv_heads,
           .head_stride = p.spec.qk_dim(),
           .positions = p.positions.data(),
           .table = &p.table,
-          .back = back};
+          .back = back,
+          .x_narrow = x.narrow == nullptr ? nullptr : x.narrow + first};
 }
 
 kernels::KeyAssembly assembly(const RopePlan& p) {
@@ -42,35 +45,41 @@ kernels::KeyAssembly assembly(const RopePlan& p) {
 }
 
 void rotate(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
-  const std::int64_t floats = p.rows * p.width();
+  const std::int64_t count = p.rows * p.width();
   if (!p.is_mla()) {
-    memory.reserve(floats, floats);
-    const float* const in = memory.recent_input(floats);
-    float* const out = memory.output(floats);
-    std::copy_n(in, floats, out);
+    memory.reserve(count, count);
+    const Given in = recent(memory, count, p.narrow);
+    const Made out = kept(memory, count, p.narrow);
+    if (p.narrow) std::copy_n(in.narrow, count, out.narrow);
+    if (!p.narrow) std::copy_n(in.wide, count, out.wide);
     return backend.run(rotation(p, out, false));
   }
   const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
   const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
-  memory.reserve(kv + latent, 2 * floats);
+  memory.reserve(kv + latent, 2 * count);
+  const Given up = recent(memory, kv, p.narrow), shared = recent(memory, latent, p.narrow);
+  const Made key = kept(memory, count, p.narrow);
   kernels::KeyAssembly keys = assembly(p);
-  keys.kv = memory.recent_input(kv);
-  keys.shared = memory.recent_input(latent) + p.spec.kv_lora;
-  keys.key = memory.output(floats);
+  keys.kv = up.wide;
+  keys.kv_narrow = up.narrow;
+  keys.key = key.wide;
+  keys.key_narrow = key.narrow;
+  if (p.narrow) keys.shared_narrow = shared.narrow + p.spec.kv_lora;
+  if (!p.narrow) keys.shared = shared.wide + p.spec.kv_lora;
   backend.run(keys);
-  backend.run(rotation(p, memory.output(floats), false));
+  backend.run(rotation(p, kept(memory, count, p.narrow), false));
 }
 
 void rotate_back(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t floats = p.rows * p.width();
   if (!p.is_mla()) {
     memory.reserve(0, floats);
-    return backend.run(rotation(p, memory.recent_output(floats), true));
+    return backend.run(rotation(p, fresh(memory, floats, false), true));
   }
   const std::int64_t kv = p.rows * p.heads * (p.spec.qk_nope + p.spec.v_dim);
   const std::int64_t latent = p.rows * (p.spec.kv_lora + p.spec.qk_rope);
   memory.reserve(floats, floats + kv + latent);
-  backend.run(rotation(p, memory.recent_output(floats), true));
+  backend.run(rotation(p, fresh(memory, floats, false), true));
   float* const dlatent = memory.recent_output(latent);
   std::fill_n(dlatent, latent, 0.0f);
   backend.run(kernels::KeyAssemblyGrad{.forward = assembly(p),
@@ -82,9 +91,12 @@ void rotate_back(const RopePlan& p, Backend& backend, RotatingMemory& memory) {
 }  // namespace
 
 Run rope(std::int64_t rows, const AttentionSpec& spec, const Sharding& sharding,
-         Direction direction) {
-  RopePlan plan{rows, spec.heads / sharding.tp, std::max(1, spec.kv_heads / sharding.tp), spec, {},
-                {}};
+         Direction direction, bool narrow) {
+  RopePlan plan{.rows = rows,
+                .heads = spec.heads / sharding.tp,
+                .kv_heads = std::max(1, spec.kv_heads / sharding.tp),
+                .narrow = narrow,
+                .spec = spec};
   const std::int64_t sequence = std::max<std::int64_t>(1, sharding.sequence);
   for (std::int64_t i = 0; i < rows; ++i)
     plan.positions.push_back(static_cast<std::int32_t>(i % sequence));

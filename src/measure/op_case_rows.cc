@@ -83,27 +83,40 @@ Run router(std::int64_t rows, const MoeSpec& moe, Direction direction) {
   };
 }
 
-Run spread_rows(std::int64_t received, Rows32 copies) {
+// Forward they are copies of what is kept, backward gradients for matmuls alone.
+Run spread_rows(std::int64_t received, Rows32 copies, Direction direction, bool narrow) {
+  const bool is_forward = direction == Direction::Forward;
   return
       [=, row = rows_of_copies(received, copies.rows)](Backend& backend, RotatingMemory& memory) {
         memory.reserve(received * copies.columns, copies.count());
-        const float* const from = memory.recent_input(received * copies.columns);
-        backend.run(kernels::PickRows{from, row.data(), memory.output(copies.count()), copies.rows,
-                                      copies.columns});
+        const Given from = recent(memory, received * copies.columns, narrow && is_forward);
+        const Made to = is_forward ? kept(memory, copies.count(), narrow)
+                                   : fresh(memory, copies.count(), narrow);
+        backend.run(kernels::PickRows{.from = from.wide,
+                                      .index = row.data(),
+                                      .to = to.wide,
+                                      .rows = copies.rows,
+                                      .columns = copies.columns,
+                                      .from_narrow = from.narrow,
+                                      .to_narrow = to.narrow});
       };
 }
 
-Run merge_rows(std::int64_t received, Rows32 copies) {
+// What experts made (forward) or gradients of copies, summed to floats.
+Run merge_rows(std::int64_t received, Rows32 copies, Direction direction, bool narrow) {
   const std::vector<std::int32_t> row = rows_of_copies(received, copies.rows);
+  const bool halves = narrow && direction == Direction::Forward;
   return [=, lists = positions_of(row, static_cast<int>(received))](Backend& backend,
                                                                     RotatingMemory& memory) {
     memory.reserve(copies.count(), received * copies.columns);
-    backend.run(kernels::SumRows{.from = memory.recent_input(copies.count()),
+    const Given from = recent(memory, copies.count(), halves);
+    backend.run(kernels::SumRows{.from = from.wide,
                                  .begin = lists.begin.data(),
                                  .slots = lists.items.data(),
                                  .to = memory.output(received * copies.columns),
                                  .rows = received,
-                                 .columns = copies.columns});
+                                 .columns = copies.columns,
+                                 .from_narrow = from.narrow});
   };
 }
 
@@ -115,23 +128,29 @@ Run plan(std::int64_t tokens, const MoeSpec& moe) {
   };
 }
 
-Run sum(std::int64_t count) {
+Run sum(std::int64_t count, bool narrow) {
   return [=](Backend& backend, RotatingMemory& memory) {
     memory.reserve(2 * count, count);
-    const float* const a = memory.recent_input(count);
-    const float* const b = memory.recent_input(count);
-    backend.run(kernels::Add{a, b, memory.output(count), count});
+    const Given a = recent(memory, count, narrow), b = recent(memory, count, narrow);
+    const Made to = kept(memory, count, narrow);
+    backend.run(
+        kernels::Add{a.wide, b.wide, to.wide, count, narrow, a.narrow, b.narrow, to.narrow});
   };
 }
 
-Run embedding(Rows32 out, std::int64_t table, Direction direction) {
+Run embedding(Rows32 out, std::int64_t table, Direction direction, bool narrow) {
   const std::vector<std::int32_t> rows = drawn_rows(out.rows, table);
   if (direction == Direction::Forward) {
     return [=](Backend& backend, RotatingMemory& memory) {
       memory.reserve(table * out.columns, out.count());
-      const float* const from = memory.input(table * out.columns);
-      backend.run(
-          kernels::PickRows{from, rows.data(), memory.output(out.count()), out.rows, out.columns});
+      const Made to = kept(memory, out.count(), narrow);
+      backend.run(kernels::PickRows{.from = memory.input(table * out.columns),
+                                    .index = rows.data(),
+                                    .to = to.wide,
+                                    .rows = out.rows,
+                                    .columns = out.columns,
+                                    .to_bf16 = narrow,
+                                    .to_narrow = to.narrow});
     };
   }
   return [=](Backend& backend, RotatingMemory& memory) {

@@ -34,6 +34,12 @@ constexpr Seconds kSlice = 30 * ms;
 // worked on, so that what finding that memory again costs must not show.
 constexpr Seconds kLinkSample = 1 * ms;
 
+// A processor's units for matmuls of each format, and memory, are shared with its neighbour in ways
+// of their own.
+int group_of(const Measurement& what) {
+  return 16 * static_cast<int>(what.family) + static_cast<int>(what.recipe);
+}
+
 constexpr const char* kPaceClass = "calibration";
 constexpr const char* kSlowestClass = "slowest calibration";
 
@@ -78,10 +84,11 @@ class RankProfile {
       first += begins;
       cases.push_back(&c);
       tasks.push_back({[this, &c]() -> Status {
-        world_.alive();
-        c.run(*backend_, *memory_);
-        return {};
-      }});
+                         world_.alive();
+                         c.run(*backend_, *memory_);
+                         return {};
+                       },
+                       false, group_of(c.what)});
     }
     bench_.shortest = shortest_;
     bench_.rules.budget = options_.rules.budget - (wall_clock() - start_);

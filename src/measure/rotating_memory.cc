@@ -38,25 +38,44 @@ void RotatingMemory::reserve(std::int64_t reads, std::int64_t writes) {
   grow(written_, 2 * (writes + kPieces), false);
   grow(recent_, reads + kPieces, true);
   grow(fresh_, writes + kPieces, false);
-  recent_at_ = fresh_at_ = 0;
+  recent_at_ = fresh_at_ = recent_narrow_at_ = 0;
   if (read_at_ + reads + kPieces > std::ssize(read_)) read_at_ = 0;
   if (written_at_ + writes + kPieces > std::ssize(written_)) written_at_ = 0;
 }
 
 // A bf16 is the upper half of a float.
-const std::uint16_t* RotatingMemory::narrow_input(std::int64_t count) {
-  const std::int64_t range = std::max(2 * count, std::ssize(read_));
-  if (std::ssize(narrow_) < range) {
-    narrow_.resize(static_cast<std::size_t>(range));
-    for (std::size_t i = 0; i < narrow_.size(); ++i) {
-      const auto bits = std::bit_cast<std::uint32_t>(read_[i % read_.size()]);
-      narrow_[i] = static_cast<std::uint16_t>(bits >> 16);
-    }
+void RotatingMemory::narrow_into(LargeVector<std::uint16_t>& to, std::int64_t count) const {
+  if (std::ssize(to) >= count) return;
+  to.resize(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(read_[i % read_.size()]);
+    to[i] = static_cast<std::uint16_t>(bits >> 16);
   }
+}
+
+const std::uint16_t* RotatingMemory::narrow_input(std::int64_t count) {
+  narrow_into(narrow_, std::max(2 * count, std::ssize(read_)));
   if (narrow_at_ + count > std::ssize(narrow_)) narrow_at_ = 0;
   const std::uint16_t* const piece = narrow_.data() + narrow_at_;
   narrow_at_ += aligned(count);
   return piece;
+}
+
+// As long as the floats that were reserved: pieces are taken from both alike.
+const std::uint16_t* RotatingMemory::recent_narrow_input(std::int64_t count) {
+  narrow_into(recent_narrow_, std::ssize(recent_));
+  ASSERT(recent_narrow_at_ + count <= std::ssize(recent_narrow_));
+  const std::uint16_t* const piece = recent_narrow_.data() + recent_narrow_at_;
+  recent_narrow_at_ += aligned(count);
+  return piece;
+}
+
+std::uint16_t* RotatingMemory::narrow_output(std::int64_t count) {
+  return reinterpret_cast<std::uint16_t*>(output((count + 1) / 2));
+}
+
+std::uint16_t* RotatingMemory::recent_narrow_output(std::int64_t count) {
+  return reinterpret_cast<std::uint16_t*>(recent_output((count + 1) / 2));
 }
 
 float* RotatingMemory::take(LargeVector<float>& memory, std::int64_t& at, std::int64_t count) {

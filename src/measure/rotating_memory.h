@@ -31,15 +31,21 @@ class RotatingMemory {
   float* recent_output(std::int64_t count) { return take(fresh_, fresh_at_, count); }
   // The same numbers as input's in bf16, from a range of their own half as long; no reserve needed.
   const std::uint16_t* narrow_input(std::int64_t count);
+  // … as recent_input's, and room for as many to be written, from where output and recent_output
+  // have theirs (half as many floats).
+  const std::uint16_t* recent_narrow_input(std::int64_t count);
+  std::uint16_t* narrow_output(std::int64_t count);
+  std::uint16_t* recent_narrow_output(std::int64_t count);
 
  private:
   static void grow(LargeVector<float>& memory, std::int64_t count, bool with_values);
+  void narrow_into(LargeVector<std::uint16_t>& to, std::int64_t count) const;
   static float* take(LargeVector<float>& memory, std::int64_t& at, std::int64_t count);
 
   LargeVector<float> read_, written_, recent_, fresh_;
-  LargeVector<std::uint16_t> narrow_;
+  LargeVector<std::uint16_t> narrow_, recent_narrow_;
   std::int64_t read_at_ = 0, written_at_ = 0, narrow_at_ = 0;
-  std::int64_t recent_at_ = 0, fresh_at_ = 0;
+  std::int64_t recent_at_ = 0, fresh_at_ = 0, recent_narrow_at_ = 0;
 };
 
 }  // namespace narrows

@@ -50,7 +50,7 @@ double mean_of(const std::vector<double>& values) {
 
 }  // namespace
 
-SampleSummary summarise(std::span<const Sample> samples, const Pace& pace) {
+SampleSummary summarise(std::span<const Sample> samples, const Pace& pace, double slope) {
   ASSERT(!samples.empty());
   const std::vector<Sample> used = uninterrupted(samples);
   const bool is_known = pace.calibration > Seconds();
@@ -62,9 +62,9 @@ SampleSummary summarise(std::span<const Sample> samples, const Pace& pace) {
   const double mean = mean_of(times), slow = mean_of(slowness);
   std::vector<double> at_pace;
   for (std::size_t i = 0; i < used.size(); ++i)
-    at_pace.push_back(times[i] - pace.slope * (slowness[i] - slow) * mean);
+    at_pace.push_back(times[i] - slope * (slowness[i] - slow) * mean);
   SampleSummary summary;
-  summary.mean = mean / (1 + pace.slope * slow) * sec;
+  summary.mean = mean / (1 + slope * slow) * sec;
   summary.p10 = at_share(times, 0.1) * sec;
   summary.p90 = at_share(times, 0.9) * sec;
   summary.samples = static_cast<int>(used.size());
@@ -85,29 +85,39 @@ Pace pace_of(std::span<const std::vector<Sample>> tasks) {
   if (pace.calibrations == 0) return pace;
   const double usual = sum / pace.calibrations;
   pace.calibration = usual * sec;
-  // Least squares through each task's own mean, all tasks with one slope.
+  return pace;
+}
+
+// Least squares through each task's own mean, all tasks with one slope.
+double slope_of(std::span<const std::vector<Sample>> tasks, const Pace& pace) {
+  constexpr double kMost = 3;
+  if (!(pace.calibration > Seconds())) return 0;
   double products = 0, squares = 0;
   for (const std::vector<Sample>& samples : tasks) {
     if (samples.size() < 2) continue;
     const std::vector<Sample> used = uninterrupted(samples);
-    std::vector<double> times, calibrations;
+    std::vector<double> times, slowness;
     for (const Sample& s : used) {
       times.push_back(s.time / sec);
-      calibrations.push_back(s.calibration / sec);
+      slowness.push_back(s.calibration / pace.calibration - 1);
     }
-    const double time = mean_of(times), calibration = mean_of(calibrations);
+    const double time = mean_of(times), slow = mean_of(slowness);
     for (std::size_t i = 0; i < used.size(); ++i) {
-      const double slow = (calibrations[i] - calibration) / usual;
-      products += slow * (times[i] / time - 1);
-      squares += slow * slow;
+      products += (slowness[i] - slow) * (times[i] / time - 1);
+      squares += (slowness[i] - slow) * (slowness[i] - slow);
     }
   }
-  if (squares > 0) pace.slope = std::clamp(products / squares, 0.0, 1.0);
-  return pace;
+  return squares > 0 ? std::clamp(products / squares, 0.0, kMost) : 0;
 }
 
-Sampler::Sampler(int tasks, const SampleRules& rules, std::uint64_t seed)
-    : rules_(rules), random_(seed), samples_(index(tasks)), finished_(index(tasks), false) {}
+Sampler::Sampler(int tasks, const SampleRules& rules, std::uint64_t seed, std::vector<int> groups)
+    : rules_(rules),
+      random_(seed),
+      samples_(index(tasks)),
+      finished_(index(tasks), false),
+      groups_(std::move(groups)) {
+  groups_.resize(index(tasks), 0);
+}
 
 void Sampler::begin_round() {
   for (int i = 0; i < std::ssize(samples_); ++i) {
@@ -149,6 +159,15 @@ void Sampler::update_pace() {
   if (added_ <= known_ + known_ / 16) return;
   known_ = added_;
   pace_ = pace_of(samples_);
+  std::map<int, std::vector<std::vector<Sample>>> groups;
+  for (std::size_t task = 0; task < samples_.size(); ++task)
+    groups[groups_[task]].push_back(samples_[task]);
+  for (const auto& [group, tasks] : groups) slopes_[group] = slope_of(tasks, pace_);
+}
+
+double Sampler::slope(int task) const {
+  const auto found = slopes_.find(groups_[index(task)]);
+  return found == slopes_.end() ? 0 : found->second;
 }
 
 void Sampler::give_up(int task) { finished_[index(task)] = true; }
@@ -157,6 +176,8 @@ int Sampler::finished() const {
   return static_cast<int>(std::count(finished_.begin(), finished_.end(), true));
 }
 
-SampleSummary Sampler::summary(int task) const { return summarise(samples_[index(task)], pace_); }
+SampleSummary Sampler::summary(int task) const {
+  return summarise(samples_[index(task)], pace_, slope(task));
+}
 
 }  // namespace narrows

@@ -6,13 +6,15 @@
 // so that only means add up to it. Beside every sample stands the time of a calibration
 // (runtime/calibration.h), which tells how fast the machine was just then: a task whose samples met
 // slower moments than the others' is corrected by as much as samples follow their calibrations, a
-// slope that is found over all of them (a control variate). Interruptions do not count: samples in
-// which the rank did not run, and those beyond three times the median. A task is finished when the
-// 95 % interval of its mean is within `half_width` of it. Pure: time comes in with the samples.
+// slope that is found over all tasks of a group (a control variate). Interruptions do not count:
+// samples in which the rank did not run, and those beyond three times the median. A task is
+// finished when the 95 % interval of its mean is within `half_width` of it. Pure: time comes in
+// with the samples.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -49,17 +51,18 @@ struct SampleSummary {
 struct Pace {
   Seconds calibration;   // mean; 0 = not known
   int calibrations = 0;  // that this is known from
-  double slope = 0;      // by how much of a per cent a time grows with one of its calibration
 };
 
 // At the usual pace. At least one sample. Interrupted ones count where there are no others.
-SampleSummary summarise(std::span<const Sample> samples, const Pace& pace);
-// Of all samples of all tasks.
+// `slope`: by how much of a per cent a time grows with one of its calibration.
+SampleSummary summarise(std::span<const Sample> samples, const Pace& pace, double slope);
 Pace pace_of(std::span<const std::vector<Sample>> tasks);
+double slope_of(std::span<const std::vector<Sample>> tasks, const Pace& pace);
 
 class Sampler {
  public:
-  Sampler(int tasks, const SampleRules& rules, std::uint64_t seed);
+  // `groups`: of each task, tasks that follow the machine's pace alike; empty = one for all.
+  Sampler(int tasks, const SampleRules& rules, std::uint64_t seed, std::vector<int> groups = {});
 
   // The next task, or nothing when all are finished or the budget is spent.
   std::optional<int> next(Seconds elapsed);
@@ -72,6 +75,7 @@ class Sampler {
   int finished() const;
   SampleSummary summary(int task) const;
   Pace pace() const { return pace_of(samples_); }
+  double slope(int task) const;
 
  private:
   static std::size_t index(int task) { return static_cast<std::size_t>(task); }
@@ -86,6 +90,8 @@ class Sampler {
   std::ptrdiff_t visited_ = 0;
   std::ptrdiff_t added_ = 0, known_ = 0;  // samples; how many of them pace_ is of
   Pace pace_;
+  std::vector<int> groups_;
+  std::map<int, double> slopes_;  // by group
 };
 
 }  // namespace narrows

@@ -65,10 +65,11 @@ std::vector<RoutedLoad> loads(const ModelSpec& model, int ep) {
   return loads;
 }
 
-void add_block(Collector& to, const ModelSpec& model, const BlockKey& key, const RoutedLoad& load) {
+void add_block(Collector& to, const ModelSpec& model, const BlockKey& key, const RoutedLoad& load,
+               bool makes_bf16) {
   Graph graph = build_block(key, model, load);
   differentiate(graph, Recompute::None, key.fusions);
-  const GraphSite site{graph, model, key.sharding, key.recipe};
+  const GraphSite site{graph, model, key.sharding, key.recipe, makes_bf16};
   to.add(site, graph.forward);
   to.add(site, graph.input_grad);
   to.add(site, graph.weight_grad);
@@ -126,7 +127,7 @@ std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space) {
         Fusions fusions = space.fusions;
         BlockKey key{kind, sharding, recipe, fusions, model.attention.window > 0};
         if (kind != BlockKind::Moe) {
-          add_block(cases, model, key, {});
+          add_block(cases, model, key, {}, space.makes_bf16);
           continue;
         }
         for (const int ep : divisors(space.ranks)) {
@@ -134,7 +135,8 @@ std::vector<OpCase> cases_of(const ModelSpec& model, const ShapeSpace& space) {
           for (const int etp : divisors(space.ranks / ep)) {
             key.sharding.ep = ep;
             key.sharding.etp = etp;
-            for (const RoutedLoad& load : loads(model, ep)) add_block(cases, model, key, load);
+            for (const RoutedLoad& load : loads(model, ep))
+              add_block(cases, model, key, load, space.makes_bf16);
           }
         }
       }

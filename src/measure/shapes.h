@@ -20,6 +20,7 @@ struct ShapeSpace {
   int most_micro_batch = 8;
   std::vector<Recipe> recipes = {Recipe::F32, Recipe::Bf16};  // those that the backend multiplies
   Fusions fusions;                                            // of the runtime
+  bool makes_bf16 = false;                                    // the backend (Backend::makes_bf16)
   bool on_gpu = false;  // for gpu_profile.h: passes too that no Backend runs by themselves
 };
 

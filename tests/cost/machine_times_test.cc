@@ -129,6 +129,28 @@ TEST_CASE("machine times: directions of moves have times of their own") {
   CHECK(in_us(times.memory_bound(OpKind::Norm, 1500 * byte)) == Approx(1.25));
 }
 
+TEST_CASE("machine times: moves of bf16 count where the backend makes it, and nothing is packed") {
+  const Measurement wide = norm(1000, 4 * us, Direction::Forward);
+  Measurement packed = wide;
+  packed.memory_class = "quantise";
+  packed.traffic = 6000 * byte;
+  packed.time = 2 * us;
+  Measurement narrow = norm(500, 1 * us, Direction::Forward);
+  narrow.recipe = Recipe::Bf16;
+  const auto in = [](const KernelTimes& times, Recipe recipe, double bytes) {
+    return in_us(times.memory_bound(OpKind::Norm, bytes * byte, Direction::Forward, recipe));
+  };
+  const KernelTimes makes = times_of({wide, packed, narrow});
+  CHECK(in(makes, Recipe::F32, 1000) == Approx(4));
+  CHECK(in(makes, Recipe::Bf16, 500) == Approx(1));
+  CHECK(in(makes, Recipe::Fp8Block, 1000) == Approx(4));
+  CHECK(makes.packing(Recipe::Bf16, Direction::Forward, 1000).time == Seconds());
+  CHECK(in_us(makes.packing(Recipe::Fp8Block, Direction::Forward, 1000)) == Approx(2));
+  const KernelTimes rounds = times_of({wide, packed});
+  CHECK(in(rounds, Recipe::Bf16, 1000) == Approx(4));
+  CHECK(in_us(rounds.packing(Recipe::Bf16, Direction::Forward, 1000)) == Approx(2));
+}
+
 TEST_CASE("machine times: the gradient of a sum is no work") {
   const KernelTimes times = times_of({matmul(100, 10 * us)});
   CHECK(times.memory_bound(OpKind::Elementwise, 1 * MB, Direction::InputGrad).time == Seconds());

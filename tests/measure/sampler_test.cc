@@ -67,7 +67,7 @@ TEST_CASE("sampler: what counts is the mean pace, at which tasks keep their prop
   Sampler sampler(30, {}, 1);
   visits_until_done(sampler, machine, truths);
   CHECK(sampler.pace().calibration / us == Approx(1.4).epsilon(0.05));
-  CHECK(sampler.pace().slope == Approx(1).epsilon(0.05));
+  CHECK(sampler.slope(0) == Approx(1).epsilon(0.05));
   const double pace = sampler.pace().calibration / us;
   for (int task = 0; task < 30; ++task) {
     INFO(task);
@@ -83,16 +83,35 @@ TEST_CASE("sampler: where calibrations say nothing of a sample, they do not corr
     const double time = 100 * (1 + 0.2 * (random.uniform() - 0.5));
     sampler.add(*task, {time * us, (1 + random.uniform()) * us});
   }
-  CHECK(sampler.pace().slope < 0.02);
+  CHECK(sampler.slope(0) < 0.02);
   for (int task = 0; task < 20; ++task)
     CHECK(sampler.summary(task).mean / us == Approx(100).epsilon(0.02));
+}
+
+TEST_CASE("sampler: groups of tasks follow the machine's pace in their own ways") {
+  Random random(5);
+  Sampler sampler(20, {}, 1,
+                  std::vector<int>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+  // While the neighbour works (40 % of the time) calibrations take 1.4 as long, the second group 2.
+  while (const std::optional<int> task = sampler.next({})) {
+    const bool shares = random.uniform() < 0.4;
+    const double slow = shares ? (*task < 10 ? 1.4 : 2.0) : 1;
+    sampler.add(*task, {100 * slow * us, (shares ? 1.4 : 1.0) * us});
+  }
+  const double share = (sampler.pace().calibration / us - 1) / 0.4;  // that was met
+  for (int task = 0; task < 20; ++task) {
+    INFO(task);
+    const double slow = 1 + share * (task < 10 ? 0.4 : 1.0);
+    CHECK(sampler.summary(task).mean / us == Approx(100 * slow).epsilon(0.06));
+  }
+  CHECK(sampler.slope(0) < sampler.slope(19));
 }
 
 TEST_CASE("sampler: interruptions do not count") {
   const std::vector<Sample> samples = {{100 * us, us},        {102 * us, us}, {98 * us, us},
                                        {180 * us, us, true},  {100 * us, us}, {900 * us, us},
                                        {2400 * us, us, true}, {100 * us, us}};
-  const SampleSummary s = summarise(samples, {});
+  const SampleSummary s = summarise(samples, {}, 0);
   CHECK(s.mean / us == Approx(100));
   CHECK(s.samples == 5);
   CHECK(s.interrupted == 3);
@@ -143,7 +162,7 @@ TEST_CASE("sampler: percentiles and interval are those of what counts") {
   std::vector<Sample> samples;
   for (int i = 0; i <= 100; ++i) samples.push_back({(100 + i) * us, us});
   samples.push_back({900 * us, 9 * us});
-  const SampleSummary s = summarise(samples, {});
+  const SampleSummary s = summarise(samples, {}, 0);
   CHECK(s.samples == 101);
   CHECK(s.interrupted == 1);
   CHECK(s.mean / us == Approx(150));
