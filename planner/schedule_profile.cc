@@ -64,7 +64,6 @@ class Walk {
       ++now_.until_input[c];
       ++now_.until_weight[c];
     }
-    if (what.action == Action::InputGrad) ++now_.handed[c];
     now_.running = {what.action, what.chunk, 0, what.back_chunk,
                     what.action == Action::Pair ? 0 : -1};
     keep_front(front_, now_);
@@ -75,6 +74,7 @@ class Walk {
       case Action::InputGrad:
         ++count_.alone[4 * c + 1];
         --now_.until_input[c];
+        ++now_.handed[c];
         leave(what.chunk, false);
         break;
       case Action::WeightGrad:

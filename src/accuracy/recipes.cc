@@ -43,6 +43,7 @@ Status read_layout(JsonObject& object, RecipeRule& rule) {
   rule.vpp = TRY(maybe(object, "vpp"));
   rule.etp = TRY(maybe(object, "etp"));
   rule.shard = TRY(maybe(object, "shard"));
+  rule.zero = TRY(maybe(object, "zero"));
   rule.packed = TRY(maybe(object, "packed"));
   rule.routing = TRY(object.string_or("routed", ""));
   rule.recompute = TRY(object.string_or("recompute", ""));
@@ -77,14 +78,6 @@ bool among(const std::vector<std::string>& names, const std::string& name) {
   return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// "26.02.01"; where only a month is printed, its first release.
-std::string release_of(const Run& run) {
-  if (!run.software_version.empty()) return run.software_version;
-  return run.software_date.size() == 7
-             ? run.software_date.substr(2, 2) + "." + run.software_date.substr(5, 2)
-             : "";
-}
-
 }  // namespace
 
 Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const std::string& file) {
@@ -104,6 +97,13 @@ Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const 
 Result<std::vector<RecipeRule>> published_recipe_rules() {
   const EmbeddedFile file = embedded::validation_recipes().front();
   return parse_recipe_rules(file.content, file.path);
+}
+
+std::string release_of(const Run& run) {
+  if (!run.software_version.empty()) return run.software_version;
+  return run.software_date.size() == 7
+             ? run.software_date.substr(2, 2) + "." + run.software_date.substr(5, 2)
+             : "";
 }
 
 bool holds(const RecipeRule& rule, const Run& run) {
@@ -146,6 +146,7 @@ Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules) 
     if (rule.micro_batch) made.layout.micro_batch = rule.micro_batch;
     if (rule.etp) made.layout.etp = rule.etp;
     if (rule.shard) made.layout.shard = rule.shard;
+    if (rule.zero) made.layout.zero = rule.zero;
     if (rule.vpp) {
       made.layout.vpp = rule.vpp;
       made.layout.schedule = *rule.vpp > 1 ? "interleaved" : "1f1b";

@@ -27,7 +27,7 @@ struct RecipeRule {
   std::string recompute;  // "" = not said
   std::string like;       // the profile whose settings the stack ran with; "" = its own
   std::string routing;    // "token-drop": "" = not said
-  std::optional<int> tp, pp, cp, micro_batch, vpp, etp, shard;
+  std::optional<int> tp, pp, cp, micro_batch, vpp, etp, shard, zero;
   std::optional<int> packed;  // tokens of the samples that share a sequence
   std::string source;
 };
@@ -37,6 +37,8 @@ Result<std::vector<RecipeRule>> parse_recipe_rules(std::string_view text, const 
 // Those that the program carries.
 Result<std::vector<RecipeRule>> published_recipe_rules();
 
+// "26.02.01"; where only a month is printed, its first release; "" if none is.
+std::string release_of(const Run& run);
 bool holds(const RecipeRule& rule, const Run& run);
 
 // The profile with the figures of every rule that holds for the run. InvalidInput where a rule
@@ -45,7 +47,7 @@ Result<SoftwareProfile> with_recipes(const SoftwareProfile& software, const Run&
                                      const std::vector<RecipeRule>& rules);
 // The run with the layout that the rules give it: what its table leaves open, and sizes that stand
 // there by assumption or by mistake: a table that serves several chips or formats, read for one of
-// them (tp, pp, cp, micro_batch, vpp, etp). Printed recomputation and routing stay.
+// them (tp, pp, cp, micro_batch, vpp, etp, zero). Printed recomputation and routing stay.
 Run with_published_layout(const Run& run, const std::vector<RecipeRule>& rules);
 // The profile that the last rule to speak of it names; "" if none does.
 std::string profile_of_recipes(const Run& run, const std::vector<RecipeRule>& rules);

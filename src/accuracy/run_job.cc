@@ -132,8 +132,32 @@ Cluster node_around(const Chip& chip) {
   return cluster;
 }
 
+// What Megatron-Bridge's presets for mixtures of experts have in common, by release.
+constexpr const char* kHybridEpInRacks = "25.11";  // v0.2.0, on GB200 and GB300
+constexpr const char* kHybridEp = "26.02";         // v0.3.0, elsewhere
+constexpr const char* kFusedExperts = "26.06";     // v0.5.0, mxfp8 on GB200 and GB300
+
+std::string bridge_variant(const Run& run) {
+  const std::string release = release_of(run);
+  if (!run.model || !run.model->moe || release.empty()) return "megatron-bridge";
+  const bool rack = run.hardware.chip == "gb200" || run.hardware.chip == "gb300";
+  if (rack && release >= kFusedExperts && run.layout.recipe == "mxfp8")
+    return "megatron-bridge-fused";
+  return release >= (rack ? kHybridEpInRacks : kHybridEp) ? "megatron-bridge-hybridep"
+                                                          : "megatron-bridge";
+}
+
+// Tokens are dropped by Megatron-Core's all-to-all dispatcher alone, and experts padded to their
+// capacity, so that the host knows all shapes.
+void drop_tokens(SoftwareProfile& software) {
+  software.dispatcher = Dispatcher::AllToAll;
+  software.overlap_ep = 0;
+  software.dispatch_sync = {};
+}
+
 // torchtitan's switches change what its kernels are, and what hides.
 std::string variant_of(const std::string& profile, const Run& run) {
+  if (profile == "megatron-bridge") return bridge_variant(run);
   if (profile != "torchtitan") return profile;
   if (!run.layout.compiled) return "torchtitan-eager";
   return run.layout.tp_overlap.value_or(false) ? "torchtitan-async-tp" : profile;
@@ -273,6 +297,8 @@ Result<RunJob> RunJobs::job_of(const Run& printed) {
   job.cluster = TRY(cluster_of(run.hardware, job.assumed));
   job.training = training_of(run, job.assumed);
   job.software = TRY(with_recipes(job.software, run, recipes_));
+  const bool megatron = job.software.family == "megatron-core";
+  if (megatron && run.routing == "token-drop") drop_tokens(job.software);
   job.strategy = TRY(strategy_of(run, job.software, job.assumed));
   widen(job.software, job.model, job.strategy);
   job.recompute_stated = recompute_of(run.layout.recompute).has_value();

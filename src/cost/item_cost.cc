@@ -23,18 +23,41 @@ struct Halves {
   PassCost forward, input_grad, weight_grad;  // with recomputation in the input gradient
 };
 
+// The most at once of an item that grows by a block behind those it has. Backward begins with the
+// new block, and has let go of what that kept when it comes to the others.
+void add_memory(ItemCost& item, const BlockCost& block) {
+  const KeptBytes& more = block.kept;
+  TransientBytes& t = item.transient;
+  const Bytes kept = more.until_input_grad + more.until_weight_grad;
+  t.forward = max(t.forward - kept, block.transient.forward);
+  t.backward = max(t.backward - kept, block.transient.backward);
+  t.input_grad = max(t.input_grad + more.input_to_weight_grad - more.until_input_grad,
+                     block.transient.input_grad);
+  t.weight_grad = max(t.weight_grad, block.transient.weight_grad);
+  t.remade += block.transient.remade;
+  item.kept.until_input_grad += more.until_input_grad;
+  item.kept.until_weight_grad += more.until_weight_grad;
+  item.kept.input_to_weight_grad += more.input_to_weight_grad;
+}
+
+// Both halves of a layer that runs again as a whole: it keeps its input alone, and all that it
+// makes again is there when the second half's gradient begins.
+void add_memory_of_whole(ItemCost& item, const BlockCost& attention, const BlockCost& mlp) {
+  item.kept.until_input_grad = attention.kept.until_input_grad;
+  const TransientBytes &a = attention.transient, &m = mlp.transient;
+  item.transient.forward = max(a.forward, m.forward + mlp.kept.until_input_grad);
+  const Bytes between = mlp.kept.until_input_grad;  // made again, too
+  item.transient.backward = max(a.backward, a.remade + between + m.backward);
+  item.transient.input_grad =
+      max(a.input_grad + mlp.kept.input_to_weight_grad, a.remade + between + m.input_grad);
+}
+
 void add(Halves& half, ItemCost& item, const BlockCost& block) {
   half.forward += block.forward;
   half.input_grad += block.recompute;
   half.input_grad += block.input_grad;
   half.weight_grad += block.weight_grad;
-  item.kept.until_input_grad += block.kept.until_input_grad;
-  item.kept.until_weight_grad += block.kept.until_weight_grad;
-  item.kept.input_to_weight_grad += block.kept.input_to_weight_grad;
-  item.kept.in_place += block.kept.in_place;
-  item.transient.forward = max(item.transient.forward, block.transient.forward);
-  item.transient.input_grad = max(item.transient.input_grad, block.transient.input_grad);
-  item.transient.weight_grad = max(item.transient.weight_grad, block.transient.weight_grad);
+  add_memory(item, block);
   ExchangeCost& x = item.phases.exchange;
   x.dispatch += block.exchange.dispatch;
   x.combine += block.exchange.combine;
@@ -184,12 +207,12 @@ const ItemCost& ItemPricer::price(ItemClass item, const BlockLayout& layout) {
       break;
     case ItemKind::DenseLayer:
     case ItemKind::MoeLayer: {
-      add(attention, cost, block(BlockKind::Attention));
-      const Bytes input_only = cost.kept.until_input_grad;
-      add(mlp, cost, block(item.kind == ItemKind::MoeLayer ? BlockKind::Moe : BlockKind::DenseFfn));
-      // Full recomputation starts from the layer's input; the FFN's own input is made again on the
-      // way.
-      if (whole) cost.kept.until_input_grad = input_only;
+      const BlockCost& first = block(BlockKind::Attention);
+      const BlockCost& second =
+          block(item.kind == ItemKind::MoeLayer ? BlockKind::Moe : BlockKind::DenseFfn);
+      add(attention, cost, first);
+      add(mlp, cost, second);
+      if (whole) add_memory_of_whole(cost, first, second);
       break;
     }
   }

@@ -34,7 +34,11 @@ class AttentionTimes {
   bool pool(const KernelTables& tables, const Site& site, bool forward,
             const std::string& generation, Relation relation);
 
+  // What quicker exponentials leave of a time that was measured on a relative.
+  double softmax_gain(Relation relation, Direction direction, const AttentionShape& shape) const;
+
   ChipRates rates_;
+  double exponentials_ = 1;      // of the chip, over its relatives'
   ChipRates wide_;               // f32
   std::array<Model, 2> models_;  // backward, forward
 };

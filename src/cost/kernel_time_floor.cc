@@ -108,14 +108,18 @@ double attended_keys(const AttentionShape& shape) {
   return shape.causal ? window - window * window / (2 * keys) : window;
 }
 
+double attention_pair_flops(Direction direction, const AttentionShape& shape) {
+  return direction == Direction::Forward ? 2.0 * (shape.qk_dim + shape.v_dim)
+                                         : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
+}
+
 Seconds attention_floor(const ChipRates& rates, Direction direction, const AttentionShape& shape) {
   const double queries = static_cast<double>(std::max<std::int64_t>(shape.queries, 1));
   const bool forward = direction == Direction::Forward;
   // What a block of queries costs beside its keys, in keys.
   const double ends = (forward ? 170 : 300) + (shape.causal ? 50 : 0);
   const double pairs = shape.batch * shape.heads * queries * (attended_keys(shape) + ends);
-  const double per_pair =
-      forward ? 2.0 * (shape.qk_dim + shape.v_dim) : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
+  const double per_pair = attention_pair_flops(direction, shape);
   const double keys = static_cast<double>(shape.keys);
   const double elements = shape.batch *
                           (shape.heads * queries + std::max(shape.kv_heads, 1) * keys) *

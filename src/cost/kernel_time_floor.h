@@ -51,6 +51,8 @@ MatmulFloor matmul_floor(const ChipRates& rates, const MatmulWork& work);
 // half of its diagonal 50 more: from what the rates at 512 to 4096 tokens on A100 and H100 lose
 // against 16384. With these terms the median residual of attention falls from 11 to 5 %.
 Seconds attention_floor(const ChipRates& rates, Direction direction, const AttentionShape& shape);
+// FLOPs of a query and a key of a head.
+double attention_pair_flops(Direction direction, const AttentionShape& shape);
 // The mean number of keys that a query attends to.
 double attended_keys(const AttentionShape& shape);
 

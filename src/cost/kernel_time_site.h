@@ -18,6 +18,7 @@ struct Site {
   Bandwidth bandwidth;
   double multiprocessors = 0;
   FlopRate bf16;
+  double exponentials = 1;  // over those of its architecture's first chips
 };
 
 // LikeElsewhere: the relative named is of another architecture.
@@ -35,7 +36,8 @@ inline Site site_of(const Chip& chip) {
           family_of(chip.architecture),
           chip.memory_bandwidth.value,
           multiprocessors,
-          matmul_peak(Recipe::Bf16, chip)};
+          matmul_peak(Recipe::Bf16, chip),
+          chip.exponentials ? chip.exponentials->value : 1};
 }
 
 inline Site site_of(const MeasuredChip& chip) {

@@ -68,11 +68,15 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
   return shared;
 }
 
+Bytes stage_message(const BlockLayout& layout, const BlockPricer& blocks) {
+  return tokens_outside(layout.sharding) * blocks.model().hidden *
+         size_of(stored_dtype(blocks.software(), layout.recipe));
+}
+
 Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& grid,
                const BlockPricer& blocks) {
   if (strategy.pp == 1) return {};
-  const Bytes message = tokens_outside(layout.sharding) * blocks.model().hidden *
-                        size_of(stored_dtype(blocks.software(), layout.recipe));
+  const Bytes message = stage_message(layout, blocks);
   const Span neighbours = span_of(blocks.cluster(), 2, grid.stride(Axis::Pp));
   const auto send = [&](Bytes bytes) {
     return collective_time({CollectiveKind::SendRecv, Axis::Pp, bytes, 0}, neighbours,
@@ -199,6 +203,14 @@ bool StepCost::offloaded(int index) const {
   const ItemKind kind = shared_.classes[static_cast<std::size_t>(index)].kind;
   const bool layer = kind == ItemKind::DenseLayer || kind == ItemKind::MoeLayer;
   return layer && index <= pricer_.blocks().software().offloaded_layers;
+}
+
+// Recomputation starts from the input, or makes the norm's output again from it.
+Bytes StepCost::freed_input(int first) const {
+  const bool received = strategy_.pp > 1 && first > 0;
+  const bool read = strategy_.recompute == Recompute::Full || strategy_.recompute == Recompute::V3;
+  if (!received || read || !pricer_.blocks().software().frees_stage_input) return {};
+  return stage_message(shared_.layout, pricer_.blocks());
 }
 
 ShardBuffers StepCost::shard_buffers(Run run) const {

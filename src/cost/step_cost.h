@@ -62,6 +62,8 @@ class StepCost {
   const CommChoice& comm() const { return shared_.comm; }
   // Whether the item's activations wait outside the GPU for their backward.
   bool offloaded(int index) const;
+  // Of what a stage that starts with the item keeps: its input, where the stack lets go of that.
+  Bytes freed_input(int first) const;
   const Grid& grid() const { return grid_; }
   const Strategy& strategy() const { return strategy_; }
 
@@ -108,6 +110,9 @@ class StepCost {
   std::vector<ItemTicks> items_;
   Tick send_;
 };
+
+// What crosses from a pipeline stage to the next, of one micro-batch and rank.
+Bytes stage_message(const BlockLayout& layout, const BlockPricer& blocks);
 
 // The latency of one activation between neighbouring pipeline ranks; 0 with one of them.
 Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& grid,

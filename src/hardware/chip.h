@@ -41,6 +41,9 @@ struct Chip {
       sustained_rate;  // bf16 at the clock held under tensor load, where it is known
   std::optional<Figure<double>> multiprocessors;  // SMs, CUs or cores
   std::optional<Figure<Frequency>> clock;         // at which the peaks are rated
+  // Exponentials per clock and multiprocessor, over what its architecture's first chips do: what a
+  // softmax takes beside the matmuls of attention. None = as they.
+  std::optional<Figure<double>> exponentials;
   // How the pace of chips of one kind differs: standard deviation over mean, under load.
   std::optional<Figure<double>> spread;
   Figure<Bytes> memory;           // as sold

@@ -48,6 +48,8 @@ Status read_silicon(JsonObject& object, Chip& chip) {
   if (object.has("multiprocessors"))
     chip.multiprocessors = TRY(read_number_figure(object, "multiprocessors"));
   chip.clock = TRY(read_optional_figure<Frequency>(object, "clock"));
+  if (object.has("exponentials"))
+    chip.exponentials = TRY(read_number_figure(object, "exponentials"));
   if (object.has("spread")) chip.spread = TRY(read_number_figure(object, "spread"));
   chip.power = TRY(read_optional_figure<Watts>(object, "power"));
   chip.die_area = TRY(read_optional_figure<Area>(object, "die_area"));
@@ -75,6 +77,7 @@ void set_silicon(Json& object, const Chip& chip) {
   set_optional(object, "sustained_rate", chip.sustained_rate);
   set_number(object, "multiprocessors", chip.multiprocessors);
   set_optional(object, "clock", chip.clock);
+  set_number(object, "exponentials", chip.exponentials);
   set_number(object, "spread", chip.spread);
 }
 

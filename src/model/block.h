@@ -42,9 +42,11 @@ struct Fusions {
   // What `selective` recomputation drops: the attention core's inner tensors, or op by op all that
   // is neither attention, a reduction nor every other matmul (torchtitan's per-op mode).
   bool selective_by_op = false;
+  V3Modules v3 = V3Modules::All;  // what `v3` recomputation drops
   // Full recomputation of a layer ends with the last tensor that a gradient reads: the projection
   // down and what follows it do not run again (PyTorch's checkpoint since 2.1).
   bool recompute_stops_early = false;
+  bool keeps_projections = false;  // … nor do those to queries, keys and values, which are kept
   bool loss_metrics = false;    // two metrics repeat the loss in float32 when activations are gone
   bool parallel_loss = false;   // an unfused loss in Megatron's steps, 52 bytes a logit, against 28
   bool keeps_gathered = false;  // what sequence parallelism gathered, against gathering it again

@@ -50,6 +50,7 @@ class Differentiator {
       case OpKind::Loss:
         // The float softmax becomes the gradient in place, and is cast back (the copy's mirror).
         push(op, Direction::InputGrad, fusions_.loss ? op.traffic : tensors(op.inputs) * 2);
+        if (!fusions_.loss && fusions_.parallel_loss) overwrite_softmax();
         break;
       // Read the input and the gradient, write the gradient: half as much again as forward.
       case OpKind::Norm:
@@ -74,6 +75,14 @@ class Differentiator {
       case OpKind::Optimizer:
         break;
     }
+  }
+
+  // Megatron's loss is handed one number a token, and writes its gradient over the softmax;
+  // PyTorch's makes a gradient of the softmax, then one of its input.
+  void overwrite_softmax() {
+    Op& loss = graph_.input_grad.back();
+    loss.inputs.clear();
+    graph_.in_place.push_back(loss.outputs.front());
   }
 
   Bytes tensors(const std::vector<TensorId>& ids) const {
@@ -181,7 +190,7 @@ class Differentiator {
       const TensorId gradient = static_cast<TensorId>(graph_.tensors.size());
       graph_.tensors.push_back({"d " + out.name, out.rows, out.columns, out.dtype});
       graph_.handed_to_weight.push_back(gradient);
-      if (goes_into_fused_loss(op.outputs.front())) graph_.in_place.push_back(gradient);
+      if (goes_into_fused_loss(op.outputs.front())) graph_.in_place.push_back(op.outputs.front());
     }
     push(op, Direction::InputGrad, {});
     push(op, Direction::WeightGrad, {});

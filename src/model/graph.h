@@ -62,7 +62,7 @@ struct Graph {
   std::vector<TensorId> kept_for_input;    // from F until I ends
   std::vector<TensorId> kept_for_weight;   // from F until W ends
   std::vector<TensorId> handed_to_weight;  // from I until W ends: gradients, and what I made again
-  std::vector<TensorId> in_place;  // of these: gradients that I writes over what was kept for it
+  std::vector<TensorId> in_place;  // tensors whose gradient I writes over what was kept for it
 
   TensorId input = kNoTensor;   // the residual stream that enters
   bool second_half = false;     // … from another block of the same layer
@@ -74,16 +74,18 @@ struct KeptBytes {
   Bytes until_input_grad;
   Bytes until_weight_grad;
   Bytes input_to_weight_grad;
-  Bytes in_place;  // of that: what lies where something kept until I was
 };
 KeptBytes kept_bytes(const Graph& graph);
 
-// The largest sum of live tensors inside one pass, beside what is kept: inputs and outputs of the
-// op that runs.
+// The most that lives beside what is kept while a pass runs; what the block keeps counts as kept
+// from the pass's first op to its last, so that an early op's tensors may hide in the room of what
+// a later one makes.
 struct TransientBytes {
   Bytes forward;
-  Bytes input_grad;
-  Bytes weight_grad;
+  Bytes input_grad;   // what it hands to W included
+  Bytes weight_grad;  // beside what I handed on
+  Bytes backward;     // where each op's W follows its I, and lets go of its gradient
+  Bytes remade;       // of `input_grad` and `backward`: what runs again for them
 };
 TransientBytes transient_bytes(const Graph& graph);
 

@@ -30,4 +30,24 @@ std::optional<Recompute> recompute_of(std::string_view name) {
   return std::nullopt;
 }
 
+std::string to_string(V3Modules modules) {
+  switch (modules) {
+    case V3Modules::All:
+      return "all";
+    case V3Modules::UpProjections:
+      return "up-projections";
+    case V3Modules::NormsAndActivation:
+      return "norms-and-activation";
+  }
+  return "";
+}
+
+std::optional<V3Modules> v3_modules_of(std::string_view name) {
+  for (const V3Modules modules :
+       {V3Modules::All, V3Modules::UpProjections, V3Modules::NormsAndActivation}) {
+    if (to_string(modules) == name) return modules;
+  }
+  return std::nullopt;
+}
+
 }  // namespace narrows

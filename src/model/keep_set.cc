@@ -41,8 +41,23 @@ bool recomputes_by_op(const Graph& graph, const Op& producer) {
   return earlier % 2 != 0;
 }
 
+bool recomputes_v3(V3Modules modules, const Op& producer) {
+  // What is rotated is assembled from MLA's up-projections.
+  const bool projected = producer.up_projection || producer.kind == OpKind::Rope;
+  const bool cheap = producer.kind == OpKind::Norm || producer.kind == OpKind::ActivationFn;
+  switch (modules) {
+    case V3Modules::All:
+      return projected || cheap || producer.name == "permute";
+    case V3Modules::UpProjections:
+      return projected;
+    case V3Modules::NormsAndActivation:
+      return cheap;
+  }
+  return false;
+}
+
 // Whether the policy recomputes this output instead of keeping it.
-bool recomputes(Recompute policy, const Op& producer, TensorId output) {
+bool recomputes(Recompute policy, V3Modules modules, const Op& producer, TensorId output) {
   switch (policy) {
     case Recompute::None:
       return false;
@@ -56,9 +71,7 @@ bool recomputes(Recompute policy, const Op& producer, TensorId output) {
     // Norms, MLA up-projections with what is assembled from them, and the activation function
     // (deepseek2024 §3.2.3). Expert rows are laid out again from the received tokens.
     case Recompute::V3:
-      return producer.kind == OpKind::Norm || producer.up_projection ||
-             producer.kind == OpKind::Rope || producer.kind == OpKind::ActivationFn ||
-             producer.name == "permute";
+      return recomputes_v3(modules, producer);
   }
   return false;
 }
@@ -95,7 +108,8 @@ class KeepSet {
  private:
   bool by_op() const { return policy_ == Recompute::Selective && fusions_.selective_by_op; }
   bool drops(const Op& producer, TensorId output) const {
-    return by_op() ? recomputes_by_op(graph_, producer) : recomputes(policy_, producer, output);
+    return by_op() ? recomputes_by_op(graph_, producer)
+                   : recomputes(policy_, fusions_.v3, producer, output);
   }
   // What the mode keeps, it keeps whether or not a gradient reads it. The half of the layer that
   // follows starts from this block's output, which is made again too, and so need not be kept.
@@ -187,9 +201,21 @@ class KeepSet {
     graph_.kept_for_weight.clear();
     graph_.kept_for_input = {graph_.input};
     again_.assign(again_.size(), true);
+    if (fusions_.keeps_projections) keep_projections();
     if (fusions_.recompute_stops_early && graph_.second_half) {
       for (std::size_t i = again_.size(); i-- > 0 && !is_needed(graph_.forward[i]);)
         again_[i] = false;
+    }
+  }
+  // The matmuls before the attention core.
+  void keep_projections() {
+    const auto core = std::find_if(graph_.forward.begin(), graph_.forward.end(),
+                                   [](const Op& op) { return op.kind == OpKind::Attention; });
+    if (core == graph_.forward.end()) return;
+    for (auto op = graph_.forward.begin(); op != core; ++op) {
+      if (op->kind != OpKind::Matmul) continue;
+      again_[static_cast<std::size_t>(index_of(*op))] = false;
+      add_once(graph_.kept_for_input, op->outputs.front());
     }
   }
   // Whether a gradient of the block reads what the op makes.

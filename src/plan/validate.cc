@@ -70,6 +70,7 @@ Limits limits_of(const ModelSpec& model, const Cluster& cluster, const Training&
   limits.gpus = cluster.gpus;
   limits.heads = model.attention.heads;
   limits.mla = model.attention.kind == AttentionKind::Mla;
+  limits.v3 = limits.mla || software.v3_modules == V3Modules::NormsAndActivation;
   limits.kv_heads = limits.mla ? model.attention.heads : model.attention.kv_heads;
   limits.ffn = has_dense_ffn(model) ? model.ffn : 0;
   limits.vocab = model.vocab;
@@ -179,7 +180,7 @@ std::optional<Rule> broken_precision_rule(const Strategy& s, const Limits& limit
   if ((limits.recipes & bit(s.precision)) == 0) return Rule::RecipeUnsupported;
   if ((limits.chip_recipes & bit(s.precision)) == 0) return Rule::RecipeChip;
   if ((limits.recomputes & bit(s.recompute)) == 0) return Rule::RecomputeUnsupported;
-  if (s.recompute == Recompute::V3 && !limits.mla) return Rule::RecomputeV3;
+  if (s.recompute == Recompute::V3 && !limits.v3) return Rule::RecomputeV3;
   return std::nullopt;
 }
 

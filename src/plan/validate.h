@@ -84,6 +84,7 @@ struct Limits {
   int shared_ffn = 0;
   int items = 3;
   bool mla = false;
+  bool v3 = false;  // `v3` recomputation has what it makes again
   std::int64_t sequence = 1;
   std::int64_t global_batch = 1;
   // Of the software, as bit sets over the enumerators.

@@ -25,7 +25,6 @@ class RankMemory {
     if (what.action == Action::Forward || what.action == Action::Pair) {
       held_ += chunk.f_to_i + chunk.f_to_w;
     }
-    if (what.action == Action::InputGrad) held_ += chunk.i_to_w;
     return held_ + transient(what);
   }
 
@@ -35,7 +34,7 @@ class RankMemory {
       case Action::Forward:
         break;
       case Action::InputGrad:
-        held_ -= chunk.f_to_i;
+        held_ += chunk.i_to_w - chunk.f_to_i;
         break;
       case Action::WeightGrad:
         held_ -= chunk.f_to_w + chunk.i_to_w;

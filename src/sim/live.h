@@ -18,7 +18,7 @@ namespace narrows {
 struct ChunkBytes {
   Bytes f_to_i;   // kept from F to I
   Bytes f_to_w;   // kept from F to W
-  Bytes i_to_w;   // kept from I to W; a B, which runs W at once, has it among its transient bytes
+  Bytes i_to_w;   // kept from the end of I to W; while I or B runs it is transient
   Bytes forward;  // transient, of each instruction
   Bytes input_grad;
   Bytes weight_grad;

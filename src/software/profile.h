@@ -103,8 +103,11 @@ struct SoftwareProfile {
   // `selective` recomputation goes op by op (all but attention, reductions and every other matmul),
   // instead of the attention core's inner tensors.
   bool selective_by_op = false;
+  V3Modules v3_modules = V3Modules::All;  // what `v3` recomputation makes again
   // Full recomputation does not run again what no gradient of the layer reads.
   bool recompute_stops_early = false;
+  // `full` recomputation keeps what the projections to queries, keys and values make.
+  bool keeps_projections = false;
   // `full` recomputation is of a layer's FFN; its attention keeps what its matmuls and its core
   // make, and runs its norms (and a core that is not fused) again.
   bool recomputes_ffn_only = false;
@@ -117,6 +120,9 @@ struct SoftwareProfile {
   // Stages get the same number of layers unless they are told otherwise: what a published run of
   // the stack is laid out with. A plan of ours is not bound by it.
   bool even_stages = false;
+  // A pipeline stage lets go of the tensor that it received once its first layer has run: the norm
+  // works its gradient out from its own output, which the matmul behind it keeps anyway.
+  bool frees_stage_input = false;
   // Sequence parallelism keeps the gathered inputs of its matmuls for W; otherwise it keeps its
   // shard and gathers again.
   bool keeps_gathered = false;

@@ -96,6 +96,9 @@ void each_field(Profile& p, Visitor& visit) {
   visit("offloaded_layers", p.offloaded_layers, 0, 4096);
   visit("kept_score_bytes", p.kept_score_bytes, 0, 16);
   visit("even_stages", p.even_stages);
+  visit("frees_stage_input", p.frees_stage_input);
+  visit("v3_modules", p.v3_modules);
+  visit("keeps_projections", p.keeps_projections);
 }
 
 // A number, time or size in SI units.

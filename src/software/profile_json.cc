@@ -26,6 +26,7 @@ void name_to(std::string_view name, std::optional<ContextExchange>& out) {
   out = context_exchange_of(name);
 }
 void name_to(std::string_view name, std::optional<GraphScope>& out) { out = graph_scope_of(name); }
+void name_to(std::string_view name, std::optional<V3Modules>& out) { out = v3_modules_of(name); }
 void name_to(std::string_view name, std::optional<ScheduleKind>& out) { out = schedule_of(name); }
 void name_to(std::string_view name, std::optional<Recipe>& out) { out = recipe_of(name); }
 void name_to(std::string_view name, std::optional<Recompute>& out) { out = recompute_of(name); }
@@ -36,6 +37,9 @@ std::string_view what(Dispatcher) {
 }
 std::string_view what(ContextExchange) { return "\"ring\", \"all-gather\" or \"all-to-all\""; }
 std::string_view what(GraphScope) { return "\"none\", \"router\", \"attention\" or \"pass\""; }
+std::string_view what(V3Modules) {
+  return "\"all\", \"up-projections\" or \"norms-and-activation\"";
+}
 std::string_view what(ScheduleKind) { return "a schedule such as \"1f1b\""; }
 std::string_view what(Recipe) { return "a recipe such as \"fp8-block\""; }
 std::string_view what(Recompute) { return "\"none\", \"selective\", \"full\" or \"v3\""; }

@@ -63,7 +63,7 @@ TEST_CASE("recipes: rules complete a layout, and leave printed recomputation as 
   const std::vector<RecipeRule> rules = *parse_recipe_rules(
       R"({"title": "t", "rules": [
   {"stack": ["s"], "micro_batch": 8, "vpp": 3, "etp": 2, "recompute": "full", "source": "layout"},
-  {"stack": ["s"], "gpus_from": 512, "shard": 128, "source": "from 64 nodes on"},
+  {"stack": ["s"], "gpus_from": 512, "shard": 128, "zero": 2, "source": "from 64 nodes on"},
   {"stack": ["s"], "routed": "token-drop", "like": "nemo", "source": "routing"},
   {"stack": ["s"], "routing": ["token-drop"], "tasks": ["sft"], "packed": 200, "source": "both"}]})",
       "x.json");
@@ -79,6 +79,7 @@ TEST_CASE("recipes: rules complete a layout, and leave printed recomputation as 
   CHECK_FALSE(made.layout.shard.has_value());
   run.hardware.gpus = 512;
   CHECK(with_published_layout(run, rules).layout.shard == 128);
+  CHECK(with_published_layout(run, rules).layout.zero == 2);
   run.task = "sft";
   run.layout.recompute = "none";
   CHECK(with_published_layout(run, rules).layout.recompute == "none");

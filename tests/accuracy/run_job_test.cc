@@ -96,6 +96,30 @@ TEST_CASE("run job: a run that drops tokens does not wait for counts") {
   CHECK(keeps.software.dispatch_sync > Seconds());
 }
 
+TEST_CASE("run job: a mixture of experts that no recipe names has its release's defaults") {
+  Run run = published().run("mbridge-26.08-gb300-deepseekv3-pretrain-256g-mxfp8-gbs4096");
+  run.model->name = "somebody's";
+  const auto software = [&](const std::string& version, const std::string& chip,
+                            const std::string& recipe) {
+    run.software_version = version;
+    run.hardware.chip = chip;
+    run.layout.recipe = recipe;
+    return job_of(run).software;
+  };
+  CHECK(software("26.08", "gb300", "mxfp8").name == "megatron-bridge-fused");
+  CHECK(software("26.08", "gb300", "bf16").name == "megatron-bridge-hybridep");
+  CHECK(software("25.11", "gb200", "mxfp8").dispatcher == Dispatcher::DeepEp);
+  CHECK(software("25.11", "b200", "mxfp8").name == "megatron-bridge");
+  CHECK(software("26.04", "b200", "mxfp8").name == "megatron-bridge-hybridep");
+  CHECK(software("25.09", "gb200", "mxfp8").name == "megatron-bridge");
+  // What a recipe says of a model counts, from the first release's settings on.
+  run.model->name = "GPT-OSS-120B";
+  CHECK(software("26.04", "gb300", "bf16").dispatcher == Dispatcher::AllToAll);
+  run.model->moe.reset();
+  run.model->mtp_layers = 0;
+  CHECK(software("26.08", "gb300", "bf16").name == "megatron-bridge");
+}
+
 TEST_CASE("run job: fine-tuning packs short samples, in NVIDIA's recipes") {
   Run run = published().run("mbridge-25.09-h100-llama3-8b-pretrain-8g-fp8-cs-gbs128");
   CHECK(job_of(run).model.packed_samples == 0);

@@ -158,6 +158,39 @@ TEST_CASE("activations: without DeepSeek's measures a V3 layer keeps 449 KB a to
   CHECK(saved > 164e3);
 }
 
+TEST_CASE("activations: what v3 makes again is what the stack names") {
+  const auto saved = [](V3Modules modules) {
+    Fusions fusions;
+    fusions.v3 = modules;
+    return v3_layer(Recompute::None, fusions, Recipe::Bf16) -
+           v3_layer(Recompute::V3, fusions, Recipe::Bf16);
+  };
+  // Of 128 heads q and the assembled k, 192 columns each, and what kv_b made, 256 with v, come back
+  // from latents that are kept anyway.
+  CHECK(saved(V3Modules::UpProjections) == Approx(128.0 * (192 + 192 + 256) * 2));
+  // Norms of the residual stream (twice 14,336 bytes) and of the latents, and SwiGLU.
+  const double rest = saved(V3Modules::NormsAndActivation);
+  CHECK(rest > 2 * 14336);
+  CHECK(saved(V3Modules::All) >= saved(V3Modules::UpProjections) + rest);
+}
+
+TEST_CASE("activations: projections that are kept do not run again") {
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const auto attention = [&](bool keeps) {
+    Fusions fusions;
+    fusions.keeps_projections = keeps;
+    return differentiated({BlockKind::Attention, {.sequence = 4096}, Recipe::Bf16, fusions}, model,
+                          Recompute::Full);
+  };
+  const Graph again = attention(false), kept = attention(true);
+  // 32 query heads and 8 of keys and of values, 128 columns each.
+  const double columns = (32 + 2 * 8) * 128;
+  CHECK(matmul_flops_of(again.recompute) - matmul_flops_of(kept.recompute) ==
+        Approx(2 * 4096.0 * 4096 * columns));
+  CHECK((kept_bytes(kept).until_input_grad - kept_bytes(again).until_input_grad) / byte ==
+        Approx(4096 * columns * 2));
+}
+
 TEST_CASE("activations: of a quantised input that was gathered a rank keeps its own share") {
   const ModelSpec model = model_named("llama-3.1-8b");
   Fusions narrow;
@@ -187,16 +220,47 @@ TEST_CASE("activations: of a quantised input that was gathered a rank keeps its 
         }) == 1);
 }
 
-TEST_CASE("activations: a fused loss writes the gradient of the logits over them") {
+TEST_CASE(
+    "activations: a loss in one kernel, or Megatron's, writes its gradient over what it kept") {
   const ModelSpec model = model_named("llama-3.1-8b");
-  const auto kept = [&](bool fused) {
+  const double logits = 4096.0 * 128256;
+  const auto at_once = [&](bool fused, bool parallel) {
     Fusions fusions;
     fusions.loss = fused;
-    return kept_bytes(differentiated({BlockKind::Head, {.sequence = 4096}, Recipe::Bf16, fusions},
-                                     model, Recompute::None));
+    fusions.parallel_loss = parallel;
+    const Graph graph = differentiated({BlockKind::Head, {.sequence = 4096}, Recipe::Bf16, fusions},
+                                       model, Recompute::None);
+    const KeptBytes kept = kept_bytes(graph);
+    const Bytes all =
+        kept.until_input_grad + kept.until_weight_grad + transient_bytes(graph).backward;
+    return all / byte / logits;
   };
-  CHECK(kept(true).in_place / byte == Approx(4096.0 * 128256 * 2));
-  CHECK(kept(false).in_place == Bytes());
+  // The rest, of the hidden size, is a twentieth of a byte a logit.
+  // In 16 bits, once. A float softmax that becomes its gradient, and that in 16 bits. Two gradients
+  // in float beside it, the second of them cast last.
+  CHECK(at_once(true, true) == Approx(2).margin(0.3));
+  CHECK(at_once(false, true) == Approx(4 + 2).margin(0.3));
+  CHECK(at_once(false, false) == Approx(4 + 4 + 4).margin(0.3));
+}
+
+TEST_CASE("activations: beside what is kept a pass needs room for what lives at once") {
+  // A layer's FFN of Llama 3.1 8B, 4,096 tokens, nothing fused away: forward, the projection down
+  // holds its output while the activation before it is kept already.
+  const ModelSpec model = model_named("llama-3.1-8b");
+  const double rows = 4096, hidden = 4096;
+  const Graph none = differentiated({BlockKind::DenseFfn, {.sequence = 4096}, Recipe::Bf16, {}},
+                                    model, Recompute::None);
+  CHECK(transient_bytes(none).remade == Bytes());
+  CHECK(transient_bytes(none).forward / byte <= 3 * rows * hidden * 2);
+  const Graph full = differentiated({BlockKind::DenseFfn, {.sequence = 4096}, Recipe::Bf16, {}},
+                                    model, Recompute::Full);
+  // Made again: what the first graph keeps, but for the input.
+  const KeptBytes kept = kept_bytes(none);
+  CHECK(transient_bytes(full).remade / byte ==
+        Approx((kept.until_input_grad + kept.until_weight_grad) / byte - rows * hidden * 2));
+  // The same gradients are there at once, whether or not their operands were made again.
+  CHECK(transient_bytes(full).backward / byte ==
+        Approx((transient_bytes(full).remade + transient_bytes(none).backward) / byte));
 }
 
 TEST_CASE("activations: scores are kept as wide as the stack says") {

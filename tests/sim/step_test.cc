@@ -222,6 +222,29 @@ TEST_CASE("step: a rank of DualPipe holds both its stages' parameters") {
   }
 }
 
+TEST_CASE("step: a stack that frees what a stage received keeps that much less of it") {
+  const Strategy s{
+      .pp = 4, .vpp = 2, .dp = 2, .micro_batches = 8, .schedule = ScheduleKind::Interleaved};
+  const auto predicted = [&](bool frees, Recompute recompute) {
+    SoftwareProfile software = value_of(find_software("megatron-core"));
+    software.frees_stage_input = frees;
+    Pricing p(builtin("llama-3.1-8b"), cluster_named("h100:8"), software);
+    Strategy with = s;
+    with.recompute = recompute;
+    return Step(p, with, 4096).prediction;
+  };
+  const StepPrediction keeps = predicted(false, Recompute::None),
+                       frees = predicted(true, Recompute::None);
+  // 4,096 tokens of 4,096 columns in 16 bits, for each chunk alive, all of which received theirs.
+  const double message = 4096.0 * 4096 * 2;
+  const LiveChunks alive = live_chunks(value_of(schedule_for(s)), Release::WeightGrad)[1];
+  CHECK((keeps.memory[1].kept - frees.memory[1].kept) / byte == Approx(alive.all * message));
+  CHECK(keeps.step == frees.step);
+  // Recomputation starts from it.
+  CHECK(predicted(true, Recompute::Full).memory[1].kept ==
+        predicted(false, Recompute::Full).memory[1].kept);
+}
+
 TEST_CASE("step: layers whose activations wait on the host keep none, two of them pass") {
   const Strategy s{.dp = 8, .dp_shard = 8, .zero = 3, .micro_batches = 2};
   const auto predicted = [&](int offloaded) {
