@@ -1,23 +1,16 @@
-// What `narrows profile` does the same way on processors and on a GPU: which ops of a model are
-// timed, which of them are known already, and the way of results into the store.
+// Results of `narrows profile` on their way into the store, a few seconds' worth at a time: what an
+// interruption may lose.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <set>
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "base/result.h"
-#include "cli/own_measurements.h"
-#include "cli/profile_options.h"
-#include "cli/profiles.h"
-#include "measure/shapes.h"
+#include "measurement/observation.h"
 #include "store/store.h"
 
 namespace narrows {
 
-// Results on their way into the store, a few seconds' worth at a time: what an interruption may
-// lose.
 class Keeper {
  public:
   Keeper(Store store, Machine machine);
@@ -35,13 +28,5 @@ class Keeper {
   Batch batch_;
   std::int64_t kept_ = 0;
 };
-
-// The ops of the command's model in a space whose ranks and recipes are given, as the software
-// fuses them.
-Result<std::vector<OpCase>> cases_of_model(const ProfileCommand& command, const Profiles& profiles,
-                                           ShapeSpace space, const std::string& software);
-
-// Ops that rest on `least` samples and more, and links.
-std::set<std::string> known_keys(const OwnMeasurements& own, int least);
 
 }  // namespace narrows

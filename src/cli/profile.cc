@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/keeper.h"
 #include "cli/own_measurements.h"
+#include "cli/profile_cases.h"
 #include "cli/profile_gpu.h"
 #include "cli/profiles.h"
 #include "cli/progress.h"

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/keeper.h"
+#include "cli/profile_cases.h"
 #include "cli/progress.h"
 #include "measure/gpu_profile.h"
 #include "store/device_names.h"

@@ -13,6 +13,7 @@
 #include "cli/search_job.h"
 #include "cli/trial.h"
 #include "cli/trial_rows.h"
+#include "measurement/local_cluster.h"
 #include "planner/make_plan.h"
 #include "report/text_table.h"
 
@@ -174,6 +175,11 @@ Result<int> tune_command(const TuneOptions& options, const CommonOptions& common
                          const Console& console) {
   const Profiles profiles = TRY(open_profiles(common.profiles));
   const LoadedJob loaded = TRY(load_job(options.job, profiles));
+  if (loaded.cluster.chip.architecture != kCpuArchitecture) {
+    return unsupported(fmt::format(
+        "--cluster {}: trials run on processors: expected local or local:N, found a cluster of {}",
+        options.job.cluster, loaded.cluster.chip.title));
+  }
   print_assumed(loaded.assumed, common, console);
   const SearchResult found = TRY(search_best(loaded, 4 * options.trials, common, console));
   if (found.best.empty()) return invalid("no plan fits: narrows plan says what is needed");

@@ -44,6 +44,10 @@ class Backend {
   virtual bool makes_bf16() const { return false; }
 
   virtual void run(const kernels::Matmul& op, Multiply format) = 0;
+  // Independent ones, of the experts of a layer.
+  virtual void run(const std::vector<kernels::Matmul>& group, Multiply format) {
+    for (const kernels::Matmul& op : group) run(op, format);
+  }
   virtual void run(const kernels::Norm& op) = 0;
   virtual void run(const kernels::NormGrad& op) = 0;  // dx and dweight
   virtual void run(const kernels::LayerNorm& op) = 0;

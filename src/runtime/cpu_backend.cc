@@ -15,6 +15,7 @@ namespace {
 // Rows that a thread takes at least: below, handing work over costs more than it saves.
 constexpr std::int64_t kRows = 16;
 constexpr std::int64_t kElements = 1 << 14;
+constexpr std::int64_t kRuns = 4;  // that a thread takes of such work, about
 
 class CpuBackend final : public Backend {
  public:
@@ -27,6 +28,9 @@ class CpuBackend final : public Backend {
 
   bool makes_bf16() const override { return products_.has_tiles(); }
   void run(const kernels::Matmul& op, Multiply format) override { products_.run(op, format); }
+  void run(const std::vector<kernels::Matmul>& group, Multiply format) override {
+    products_.run(group, format);
+  }
   void run(const kernels::Norm& op) override {
     by_rows(op.rows, [&](auto... r) { norm(op, r...); });
   }
@@ -130,26 +134,27 @@ class CpuBackend final : public Backend {
     });
   }
   void run(const kernels::Add& op) override {
-    workers_.share(op.count, kElements,
-                   [&](int, std::int64_t first, std::int64_t last) { add(op, first, last); });
+    by_elements(op.count, [&](auto... i) { add(op, i...); });
   }
   void run(const kernels::PackRows& op) override {
     by_rows(op.rows, [&](auto... r) { pack_rows(op, r...); });
   }
   void run(const kernels::AdamW& op) override {
-    workers_.share(op.count, kElements,
-                   [&](int, std::int64_t first, std::int64_t last) { adamw(op, first, last); });
+    by_elements(op.count, [&](auto... i) { adamw(op, i...); });
   }
   double sum_of_squares(const float* x, std::int64_t count) override {
     const std::int64_t blocks = (count + kernels::kSumBlock - 1) / kernels::kSumBlock;
     std::vector<double> sums(static_cast<std::size_t>(blocks));
-    workers_.share(blocks, 4, [&](int, std::int64_t first, std::int64_t last) {
-      for (std::int64_t i = first; i < last; ++i) {
-        const std::int64_t at = i * kernels::kSumBlock;
-        sums[static_cast<std::size_t>(i)] =
-            kernels::sum_of_squares(x + at, std::min(kernels::kSumBlock, count - at));
-      }
-    });
+    workers_.share(
+        blocks, 4,
+        [&](int, std::int64_t first, std::int64_t last) {
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t at = i * kernels::kSumBlock;
+            sums[static_cast<std::size_t>(i)] =
+                kernels::sum_of_squares(x + at, std::min(kernels::kSumBlock, count - at));
+          }
+        },
+        kRuns);
     double total = 0;
     for (const double sum : sums) total += sum;
     return total;
@@ -170,8 +175,8 @@ class CpuBackend final : public Backend {
   }
   template <typename Work>
   void by_rows(std::int64_t rows, const Work& work) {
-    workers_.share(rows, kRows,
-                   [&](int, std::int64_t first, std::int64_t last) { work(first, last); });
+    workers_.share(
+        rows, kRows, [&](int, std::int64_t first, std::int64_t last) { work(first, last); }, kRuns);
   }
   template <typename Work>
   void by_columns(std::int64_t columns, const Work& work) {
@@ -180,15 +185,19 @@ class CpuBackend final : public Backend {
   }
   template <typename Work>
   void by_elements(std::int64_t count, const Work& work) {
-    workers_.share(count, kElements,
-                   [&](int, std::int64_t first, std::int64_t last) { work(first, last); });
+    workers_.share(
+        count, kElements, [&](int, std::int64_t first, std::int64_t last) { work(first, last); },
+        kRuns);
   }
   template <typename Work>
   void units(std::int64_t count, std::int64_t floats, const Work& work) {
-    workers_.share(count, 1, [&](int worker, std::int64_t first, std::int64_t last) {
-      float* const mine = scratch_.at_least(worker, floats);
-      for (std::int64_t unit = first; unit < last; ++unit) work(unit, mine);
-    });
+    workers_.share(
+        count, 1,
+        [&](int worker, std::int64_t first, std::int64_t last) {
+          float* const mine = scratch_.at_least(worker, floats);
+          for (std::int64_t unit = first; unit < last; ++unit) work(unit, mine);
+        },
+        kRuns);
   }
 
   Workers workers_;

@@ -76,6 +76,41 @@ void CpuProducts::run(const kernels::Matmul& op, Multiply format) {
   });
 }
 
+// On tiles a thread takes a whole product, whose operands are then packed once; only the last few
+// are halved, so that no thread waits for long.
+void CpuProducts::run(const std::vector<kernels::Matmul>& group, Multiply format) {
+  const bool fits = std::all_of(group.begin(), group.end(), [](const kernels::Matmul& op) {
+    return op.c_narrow == nullptr || op.k <= kernels::kAmxNarrowDepth;
+  });
+  const std::size_t threads = static_cast<std::size_t>(workers_.threads());
+  if (format != Multiply::Bf16 || !amx_ || !fits || group.size() < 2 * threads) {
+    for (const kernels::Matmul& op : group) run(op, format);
+    return;
+  }
+  std::vector<kernels::Matmul> parts;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const kernels::Matmul& op = group[i];
+    const bool by_rows = op.m >= op.n;
+    const std::int64_t longer = by_rows ? op.m : op.n;
+    const std::int64_t half = longer / 128 * 64;
+    if (i + threads < group.size() || half == 0) {
+      parts.push_back(op);
+      continue;
+    }
+    parts.push_back(part_of(op, by_rows, 0, half));
+    parts.push_back(part_of(op, by_rows, half, longer));
+  }
+  workers_.share(
+      std::ssize(parts), 1,
+      [&](int worker, std::int64_t first, std::int64_t last) {
+        float* const mine = scratch_.at_least(worker, kernels::kAmxScratch / 4);
+        for (std::int64_t i = first; i < last; ++i) {
+          kernels::amx_matmul(parts[static_cast<std::size_t>(i)], mine);
+        }
+      },
+      std::ssize(parts));
+}
+
 void CpuProducts::quantise(Fp8Operand& to, kernels::Fp8Quantise op) {
   const bool by_row =
       op.scaling == kernels::Fp8Scaling::Rows || op.scaling == kernels::Fp8Scaling::BlocksOfRows;

@@ -38,6 +38,7 @@ class CpuProducts {
   // Borrows both.
   CpuProducts(Workers& workers, WorkersScratch& scratch);
   void run(const kernels::Matmul& op, Multiply format);
+  void run(const std::vector<kernels::Matmul>& group, Multiply format);
   // Whether bf16 is multiplied on tiles.
   bool has_tiles() const { return amx_; }
 

@@ -1,6 +1,8 @@
 // y = x W^T with W stored (n, k); dx = dy W; dW += dy^T x. Of a latent with the rotated key beside
 // it only the first k columns are multiplied.
 // SPDX-License-Identifier: Apache-2.0
+#include <vector>
+
 #include "runtime/ops.h"
 #include "runtime/packing.h"
 
@@ -114,21 +116,22 @@ void linear_input_grad(const OpSite& site, int index) {
   const Operand dy = operand(site, site.waiting_grad(op.outputs.front()), format);
   const OpSite::Target dx = site.grad_target(op.inputs.front(), dy.rows);
   ASSERT(!dx.fresh || dx.storage.columns() == op.matmul.k);
+  std::vector<kernels::Matmul> products;
   for (const Group& g : groups_of(site, op, dy.rows)) {
-    site.rank.backend.run(kernels::Matmul{.m = g.rows,
-                                          .n = op.matmul.k,
-                                          .k = op.matmul.n,
-                                          .a = row_of(dy.wide, g.first, dy.columns),
-                                          .stride_a = dy.columns,
-                                          .b = site.weight(index).value + g.weight_offset,
-                                          .stride_b = op.matmul.k,
-                                          .beta = dx.beta(),
-                                          .c = dx.storage.data() + g.first * dx.storage.columns(),
-                                          .stride_c = dx.storage.columns(),
-                                          .a_narrow = row_of(dy.narrow, g.first, dy.columns),
-                                          .stride_a_narrow = dy.columns},
-                          format);
+    products.push_back(kernels::Matmul{.m = g.rows,
+                                       .n = op.matmul.k,
+                                       .k = op.matmul.n,
+                                       .a = row_of(dy.wide, g.first, dy.columns),
+                                       .stride_a = dy.columns,
+                                       .b = site.weight(index).value + g.weight_offset,
+                                       .stride_b = op.matmul.k,
+                                       .beta = dx.beta(),
+                                       .c = dx.storage.data() + g.first * dx.storage.columns(),
+                                       .stride_c = dx.storage.columns(),
+                                       .a_narrow = row_of(dy.narrow, g.first, dy.columns),
+                                       .stride_a_narrow = dy.columns});
   }
+  site.rank.backend.run(products, format);
 }
 
 void linear_weight_grad(const OpSite& site, int index) {

@@ -17,15 +17,17 @@ constexpr int kSpins = 4000;  // some 20 us, the pause between two ops
 
 // Each call of share is a round; helpers wait for its number, first spinning, then asleep.
 struct Workers::Team {
-  struct Run {
-    std::int64_t first = 0;
-    std::int64_t last = 0;
-  };
   std::atomic<std::uint64_t> round{0};
   std::atomic<int> busy{0};
   std::atomic<bool> stop{false};
+  // Of the round.
   const Work* work = nullptr;
-  std::vector<Run> runs;
+  std::int64_t count = 0;
+  std::int64_t least = 1;
+  std::int64_t parts = 0;
+  std::atomic<std::int64_t> next{
+      0};  // part that nobody has taken, where there are several a thread
+  bool is_taken = false;
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> threads;
@@ -36,10 +38,20 @@ struct Workers::Team {
       wait_for_round(seen);
       if (stop.load()) return;
       seen = round.load();
-      const Run run = runs[static_cast<std::size_t>(worker)];
-      if (run.first < run.last) (*work)(worker, run.first, run.last);
+      take_part(worker);
       busy.fetch_sub(1, std::memory_order_release);
     }
+  }
+  void take_part(int worker) {
+    if (!is_taken) return do_part(worker, worker);
+    for (std::int64_t i = next.fetch_add(1); i < parts; i = next.fetch_add(1)) do_part(worker, i);
+  }
+  void do_part(int worker, std::int64_t i) const {
+    if (i >= parts) return;
+    const std::int64_t pieces = (count + least - 1) / least;
+    const std::int64_t first = i * pieces / parts * least;
+    const std::int64_t last = std::min(count, (i + 1) * pieces / parts * least);
+    if (first < last) (*work)(worker, first, last);
   }
   void wait_for_round(std::uint64_t seen) {
     for (int i = 0; i < kSpins; ++i) {
@@ -70,7 +82,6 @@ struct Workers::Team {
 Workers::Workers(int threads) : threads_(threads) {
   if (threads <= 1) return;
   team_ = std::make_unique<Team>();
-  team_->runs.resize(static_cast<std::size_t>(threads));
   for (int i = 1; i < threads; ++i) team_->threads.emplace_back([this, i] { team_->help(i); });
 }
 
@@ -84,23 +95,22 @@ Workers::~Workers() {
   for (std::thread& thread : team_->threads) thread.join();
 }
 
-void Workers::share(std::int64_t count, std::int64_t least, const Work& work) {
+void Workers::share(std::int64_t count, std::int64_t least, const Work& work, std::int64_t runs) {
   if (count <= 0) return;
   const std::int64_t pieces = (count + least - 1) / least;
-  const std::int64_t parts = std::min<std::int64_t>(threads_, pieces);
-  if (parts <= 1) {
+  const std::int64_t parts = std::min<std::int64_t>(threads_ * runs, pieces);
+  if (threads_ == 1 || parts <= 1) {
     work(0, 0, count);
     return;
   }
-  for (std::int64_t i = 0; i < threads_; ++i) {
-    const std::int64_t first = std::min(i, parts) * pieces / parts * least;
-    const std::int64_t last = std::min(i + 1, parts) * pieces / parts * least;
-    team_->runs[static_cast<std::size_t>(i)] = {std::min(first, count), std::min(last, count)};
-  }
   team_->work = &work;
+  team_->count = count;
+  team_->least = least;
+  team_->parts = parts;
+  team_->is_taken = runs > 1;
+  team_->next.store(0);
   team_->begin_round();
-  const Team::Run mine = team_->runs.front();
-  work(0, mine.first, mine.last);
+  team_->take_part(0);
   team_->end_round();
 }
 

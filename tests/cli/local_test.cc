@@ -154,6 +154,13 @@ TEST_CASE("local: tune tries plans and returns the measured best with the regret
   CHECK(narrows_with({"simulate", plan.path, "--db", profiled.db.path}).code == 0);
 }
 
+TEST_CASE("local: tune refuses a cluster on which it cannot try a plan") {
+  const Outcome outcome =
+      narrows_with(words({"tune", "--model", "llama-2-7b", "--cluster", "h100:8"}));
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("--cluster h100:8: trials run on processors") != std::string::npos);
+}
+
 TEST_CASE("local: without measurements it times itself, and says so") {
   const Scratch empty("nothing.db");
   setenv("XDG_DATA_HOME", "/nonexistent", 1);
