@@ -62,7 +62,9 @@ Seen profile(Device& device, const GpuProfileOptions& options) {
   GpuProfileEvents events;
   events.kernel = [&](const KernelObservation& row) -> Status {
     CHECK(row.what.time > Seconds());
-    CHECK(row.spread.samples == 3);
+    // The emulation runs on this machine's processors: one of the three may be an interruption.
+    CHECK(row.spread.samples >= 2);
+    CHECK(row.spread.samples <= 3);
     CHECK(seen.rows.emplace(key_of(row.what), row).second);
     return {};
   };
