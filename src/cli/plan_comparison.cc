@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "plan/grid.h"
+#include "timeline/usual_mean.h"
 
 namespace narrows {
 namespace {
@@ -46,19 +47,6 @@ bool is_waiting(const OpLabel& label) {
       "receive", "gather weights", "scatter gradients", "reduce gradients", "send weights"};
   return label.kind == "collective" ||
          std::find(kMeetings.begin(), kMeetings.end(), label.name) != kMeetings.end();
-}
-
-// Without what lasted three times the median and longer: interruptions.
-Seconds usual_mean(std::vector<Tick> times) {
-  const Tick most = 3 * middle(times);
-  Tick sum;
-  std::int64_t count = 0;
-  for (const Tick time : times) {
-    if (time > most) continue;
-    sum += time;
-    ++count;
-  }
-  return (1 / static_cast<double>(count)) * to_seconds(sum);
 }
 
 // What one run takes, times how many there are: of waiting the mean, of work that without

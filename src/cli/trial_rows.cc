@@ -15,6 +15,7 @@
 #include "runtime/cpu_backend.h"
 #include "store/import.h"
 #include "store/store.h"
+#include "timeline/usual_mean.h"
 
 namespace narrows {
 namespace {
@@ -103,7 +104,7 @@ void add_rows(const std::vector<Op>& ops, const GraphSite& site, const char* blo
     const Runs& runs = found->second;
     std::optional<Measurement> what = filed(site, op, middle(runs.rows));
     if (!what) continue;
-    what->time = max(to_seconds(middle(runs.times)), 1 * ns);
+    what->time = max(usual_mean(runs.times), 1 * ns);
     what->chip = run.plan.cluster.chip.name;
     const Spread spread{to_seconds(middle(runs.times, 0.1)), to_seconds(middle(runs.times, 0.9)),
                         static_cast<int>(runs.times.size())};
