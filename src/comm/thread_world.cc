@@ -140,11 +140,9 @@ ThreadWorld::~ThreadWorld() = default;
 
 void ThreadWorld::end(int rank, const Status& status) {
   ThreadRank& self = state_->ranks[static_cast<std::size_t>(rank)];
+  // The failure first: who sees only that this rank has ended would blame it for no more than that.
+  if (!status) state_->fail(status.error().within(fmt::format("rank {}", rank)));
   self.ended.store(true);
-  if (!status) {
-    state_->fail(status.error().within(fmt::format("rank {}", rank)));
-    return;
-  }
   for (ThreadRank& other : state_->ranks) other.notify();
 }
 

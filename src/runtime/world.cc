@@ -55,12 +55,13 @@ void run_rank(Threads& shared, int rank) {
 
 // Whether all have ended: without a limit while nothing has failed, then within the grace.
 bool await_all(Threads& shared, Seconds grace) {
-  using Clock = std::chrono::system_clock;
+  using Clock = std::chrono::steady_clock;
   std::unique_lock<std::mutex> lock(shared.mutex);
   const std::chrono::milliseconds look(50);
   Clock::time_point deadline = Clock::time_point::max();
   while (shared.running > 0) {
-    shared.ended.wait_until(lock, Clock::now() + look);
+    // The system clock, because thread sanitizers do not know waiting on the steady one.
+    shared.ended.wait_until(lock, std::chrono::system_clock::now() + look);
     if (shared.running == 0) return true;
     const bool has_deadline = deadline != Clock::time_point::max();
     if (!has_deadline && !shared.world.failure()) {
