@@ -66,7 +66,8 @@ OpCase matmul_of(const GraphSite& site, const Op& op) {
   c.run = op_parts::matmul(c.what.matmul, op.direction,
                            {.stride = std::max(stride, op.matmul.k),
                             .format = format,
-                            .narrow = is_narrow(site) && !is_scores,
+                            .narrow = is_narrow(site),
+                            .narrow_out = is_narrow(site) && !is_scores,
                             .narrow_grad = is_narrow(site) && for_matmuls});
   return c;
 }

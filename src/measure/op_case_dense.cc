@@ -93,15 +93,17 @@ void multiply(const MatmulPlan& p, Backend& backend, RotatingMemory& memory) {
   const std::int64_t written = is_weight_grad ? weights : results(p, p.m());
   memory.reserve(p.m() * (stride + n) + weights, written);
   // What waited for the weight gradient under bf16 waited in that, whoever made it.
-  const bool halves = is_weight_grad ? p.forms.format == Multiply::Bf16 : p.forms.narrow;
+  const bool halves = p.forms.narrow || (is_weight_grad && p.forms.format == Multiply::Bf16);
   const Given x = is_weight_grad ? waited(memory, p.m() * stride, halves)
                                  : recent(memory, p.m() * stride, halves);
   const Given dy = recent(memory, p.m() * n, p.forms.narrow_grad);
   const float* const weight = memory.input(weights);
   // Gradients of weights are added to, and what forward makes is kept: memory that was last used in
   // another layer. Gradients of inputs lie where others just lay.
-  Made out = p.direction == Direction::InputGrad ? fresh(memory, written, false)
-                                                 : kept(memory, written, is_forward && halves);
+  Made out = p.direction == Direction::InputGrad
+                 ? fresh(memory, written, false)
+                 : kept(memory, written, is_forward && p.forms.narrow_out);
+  std::vector<kernels::Matmul> products;
   std::int64_t done = 0;
   for (std::int64_t g = 0; g < p.shape.groups; ++g) {
     const std::int64_t first = p.m() * g / p.shape.groups;
@@ -112,9 +114,12 @@ void multiply(const MatmulPlan& p, Backend& backend, RotatingMemory& memory) {
                       {from_row(dy.wide, first, n), from_row(dy.narrow, first, n)},
                       weight + g * n * p.shape.k,
                       {from_row(out.wide, 1, done), from_row(out.narrow, 1, done)}};
-    backend.run(product(p, group), p.forms.format);
+    products.push_back(product(p, group));
     done += results(p, rows);
   }
+  // Input gradients are handed over together, as ops_linear.cc does.
+  if (p.direction == Direction::InputGrad) return backend.run(products, p.forms.format);
+  for (const kernels::Matmul& op : products) backend.run(op, p.forms.format);
 }
 
 // Queries, keys and values as the projections leave them: MLA's values beside the keys' parts

@@ -39,7 +39,8 @@ Made fresh(RotatingMemory& memory, std::int64_t count, bool narrow);
 struct MatmulForms {
   std::int64_t stride = 0;  // elements from one row of the input to the next
   Multiply format = Multiply::F32;
-  bool narrow = false;       // input and output
+  bool narrow = false;       // the input
+  bool narrow_out = false;   // the output
   bool narrow_grad = false;  // the output's gradient
 };
 Run matmul(const MatmulShape& shape, Direction direction, const MatmulForms& forms);

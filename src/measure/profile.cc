@@ -105,7 +105,8 @@ class RankProfile {
     };
     BenchOptions bench = with_rules();
     bench.rules.first = first;
-    summary.pace = TRY(time_tasks(tasks, site_, bench));
+    const MachinePace pace = TRY(time_tasks(tasks, site_, bench));
+    if (pace.calibrations > 0) summary.pace = pace;
     return {};
   }
 

@@ -63,8 +63,10 @@ SampleSummary summarise(std::span<const Sample> samples, const Pace& pace, doubl
   std::vector<double> at_pace;
   for (std::size_t i = 0; i < used.size(); ++i)
     at_pace.push_back(times[i] - slope * (slowness[i] - slow) * mean);
+  // A line is a line only near where it was drawn.
+  const double correction = std::clamp(1 + slope * slow, 0.5, 2.0);
   SampleSummary summary;
-  summary.mean = mean / (1 + slope * slow) * sec;
+  summary.mean = mean / correction * sec;
   summary.p10 = at_share(times, 0.1) * sec;
   summary.p90 = at_share(times, 0.9) * sec;
   summary.samples = static_cast<int>(used.size());

@@ -107,6 +107,13 @@ TEST_CASE("sampler: groups of tasks follow the machine's pace in their own ways"
   CHECK(sampler.slope(0) < sampler.slope(19));
 }
 
+TEST_CASE("sampler: a task that met the best moments alone is corrected by twice at most") {
+  const std::vector<Sample> samples(5, {100 * us, 60 * us});
+  const Pace pace{100 * us, 1000};
+  CHECK(summarise(samples, pace, 1).mean / us == Approx(100 / 0.6));
+  CHECK(summarise(samples, pace, 3).mean / us == Approx(200));
+}
+
 TEST_CASE("sampler: interruptions do not count") {
   const std::vector<Sample> samples = {{100 * us, us},        {102 * us, us}, {98 * us, us},
                                        {180 * us, us, true},  {100 * us, us}, {900 * us, us},

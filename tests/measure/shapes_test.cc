@@ -114,6 +114,26 @@ TEST_CASE("op cases: matmuls multiply what their shape says in every direction")
   CHECK(seen > 100);
 }
 
+TEST_CASE("op cases: moves of bf16 are cases of their own where the backend makes it, and run") {
+  const auto moves_of_bf16 = [](const std::vector<OpCase>& cases) {
+    return std::count_if(cases.begin(), cases.end(), [](const OpCase& c) {
+      return c.what.family == KernelFamily::Memory && c.what.recipe == Recipe::Bf16;
+    });
+  };
+  const std::unique_ptr<Backend> backend = make_cpu_backend(1);
+  for (const ModelSpec& model : {testing::small_mla(), gqa()}) {
+    ShapeSpace space = space_of(2);
+    space.recipes = {Recipe::F32, Recipe::Bf16};
+    CHECK(moves_of_bf16(cases_of(model, space)) == 0);
+    space.makes_bf16 = true;
+    const std::vector<OpCase> cases = cases_of(model, space);
+    CHECK(moves_of_bf16(cases) > 10);
+    if (!backend->makes_bf16()) continue;
+    RotatingMemory memory(1 * MiB);
+    for (const OpCase& c : cases) c.run(*backend, memory);
+  }
+}
+
 TEST_CASE("op cases: norms and activations are the model's own") {
   RotatingMemory memory(1 * MiB);
   const auto all_of = [&](const ModelSpec& model) {
