@@ -52,8 +52,7 @@ class KernelTimes {
   Estimate materialised_attention(Recipe recipe, Direction direction,
                                   const AttentionShape& shape) const;
   // A kernel that only moves data; `traffic` is the least it must read and write. Published tables
-  // do not tell directions apart; a machine's own measurements do (machine_times.h).
-  // nor recipes.
+  // do not tell directions or recipes apart; a machine's own measurements do (machine_times.h).
   Estimate memory_bound(OpKind kind, Bytes traffic, Direction direction = Direction::Forward,
                         Recipe recipe = Recipe::F32) const;
   // A machine's activations packed to wait in the recipe's format (Forward) and unpacked; nothing

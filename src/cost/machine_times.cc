@@ -126,9 +126,7 @@ Seconds MachineTimes::attention_floor(bool narrow, Direction direction,
                                       const AttentionShape& shape) const {
   const double pairs =
       shape.batch * shape.heads * static_cast<double>(shape.queries) * attended_keys(shape);
-  const double each = direction == Direction::Forward ? 2.0 * (shape.qk_dim + shape.v_dim)
-                                                      : 2.0 * (3 * shape.qk_dim + 2 * shape.v_dim);
-  return pairs * each * flop / (narrow ? narrow_ : wide_);
+  return pairs * attention_pair_flops(direction, shape) * flop / (narrow ? narrow_ : wide_);
 }
 
 Estimate MachineTimes::matmul(Recipe recipe, Direction direction, const MatmulShape& shape) const {
