@@ -2,6 +2,7 @@
 #include "cli/measured_steps.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 namespace narrows {
@@ -21,6 +22,18 @@ double slowdown_of(const MeasuredSteps& measured) {
   return sum / (static_cast<double>(steps.size()) * measured.profile_pace);
 }
 
+namespace {
+
+// What of a rank's list, which is in the order of starts, starts in [from, until).
+template <typename Spans>
+Spans started_in(const Spans& list, Tick from, Tick until) {
+  const auto before = [](const auto& span, Tick at) { return span.start < at; };
+  const auto first = std::lower_bound(list.begin(), list.end(), from, before);
+  return Spans(first, std::lower_bound(first, list.end(), until, before));
+}
+
+}  // namespace
+
 // Every step of a rank has equally many spans, and its ops lie before the next step's.
 Timeline only(const MeasuredSteps& measured, const std::vector<std::size_t>& steps) {
   const Timeline& all = measured.timeline;
@@ -29,17 +42,19 @@ Timeline only(const MeasuredSteps& measured, const std::vector<std::size_t>& ste
   some.streams = all.streams;
   some.op_labels = all.op_labels;
   std::map<int, std::vector<TimeSpan>> spans;
+  std::map<int, std::vector<OpSpan>> ops;
   for (const TimeSpan& span : all.spans) spans[span.rank].push_back(span);
+  for (const OpSpan& op : all.ops) ops[op.rank].push_back(op);
   for (const auto& [rank, list] : spans) {
     const std::size_t each = list.size() / measured.steps.size();
     for (const std::size_t step : steps) {
       const auto first = list.begin() + static_cast<std::ptrdiff_t>(step * each);
       const auto end = first + static_cast<std::ptrdiff_t>(each);
       some.spans.insert(some.spans.end(), first, end);
-      for (const OpSpan& op : all.ops) {
-        const bool is_later = end != list.end() && op.start >= end->start;
-        if (op.rank == rank && op.start >= first->start && !is_later) some.ops.push_back(op);
-      }
+      const Tick until =
+          end != list.end() ? end->start : Tick{std::numeric_limits<std::int64_t>::max()};
+      const std::vector<OpSpan> mine = started_in(ops[rank], first->start, until);
+      some.ops.insert(some.ops.end(), mine.begin(), mine.end());
     }
   }
   return some;

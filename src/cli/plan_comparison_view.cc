@@ -17,9 +17,8 @@ std::string pace_text(const PlanComparison& c) {
   const double over = c.slowdown - 1;
   if (c.slowdown <= 0 || (over < kNoticed && over > -kNoticed)) return "";
   return fmt::format(
-      "The machine is {:.0f} % {} than when it was profiled, by a small matmul beside every step: "
-      "at "
-      "this\npace the forecast is {}.\n",
+      "The machine is {:.0f} % {} than when it was profiled, by a small matmul beside every step:\n"
+      "at this pace the forecast is {}.\n",
       100 * (over > 0 ? over : -over), over > 0 ? "slower" : "faster",
       duration_text(c.slowdown * c.predicted_step));
 }
