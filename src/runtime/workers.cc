@@ -25,9 +25,8 @@ struct Workers::Team {
   std::int64_t count = 0;
   std::int64_t least = 1;
   std::int64_t parts = 0;
-  std::atomic<std::int64_t> next{
-      0};  // part that nobody has taken, where there are several a thread
-  bool is_taken = false;
+  bool is_taken = false;              // part by part; else each thread has its own
+  std::atomic<std::int64_t> next{0};  // that nobody has taken
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> threads;
