@@ -174,6 +174,12 @@ Code start_kernel(Context& context, const GroupedScaledMatmul& op, const TileOrd
   return start(context, "scaled matmul", scaled_kernel<kHeight>, how, op, order);
 }
 
+TileOrder order_of(const GroupedScaledMatmul& op, int height) {
+  const int groups = static_cast<int>(op.groups), across = tiles_in(op.n, kTileSide);
+  if (!op.groups_sum) return order_of_rows(op.begin, groups, height, across);
+  return order_of_sums(op.begin, groups, tiles_in(op.m, height), across);
+}
+
 // Of as many groups as one launch takes.
 Code launch_groups(Context& context, const GroupedScaledMatmul& op) {
   const int groups = static_cast<int>(op.groups), across = tiles_in(op.n, kTileSide);
@@ -210,14 +216,92 @@ Code check(Context& context, const GroupedScaledMatmul& op) {
   return refuse(context, Code::Unsupported, "scaled matmul: more than 2^31 rows or columns");
 }
 
+// Scales (tiles, rows) of one group's rows, out of those of all `stride` rows.
+__global__ void gather_kernel(const float* from, std::int64_t stride, float* to, std::int64_t rows,
+                              std::int64_t tiles) {
+  const std::int64_t step = static_cast<std::int64_t>(blocks_x()) * threads();
+  for (std::int64_t i = static_cast<std::int64_t>(block_x()) * threads() + thread();
+       i < rows * tiles; i += step) {
+    to[i] = from[i / rows * stride + i % rows];
+  }
+}
+
+// Floats of scales that lie between the matrices of b.
+std::int64_t scales_of_b(const GroupedScaledMatmul& op) {
+  return op.b_blocks ? tiles_of(op.n) * block_scale_stride(op.k) : tiles_of(op.k) * op.n;
+}
+
+Code multiply_rows(Context& context, const GroupedScaledMatmul& op, std::int64_t e) {
+  const std::int64_t first = op.begin[e], rows = op.begin[e + 1] - first;
+  if (rows == 0) return Code::Ok;
+  const std::int64_t tiles = tiles_of(op.k);
+  const Launch how{.x = stride_blocks(rows * tiles, 1, context.multiprocessors)};
+  const Code gathered = start(context, "scales", gather_kernel, how, op.scale_a + first, op.m,
+                              context.scratch, rows, tiles);
+  if (gathered != Code::Ok) return gathered;
+  const ScaledMatmul one{.out = op.out,
+                         .b_blocks = op.b_blocks,
+                         .m = rows,
+                         .n = op.n,
+                         .k = op.k,
+                         .a = op.a + first * op.k,
+                         .scale_a = context.scratch,
+                         .b = op.b + e * op.n * op.k,
+                         .scale_b = op.scale_b + e * scales_of_b(op),
+                         .beta = op.beta,
+                         .c = element_at(op.c, op.out, first * op.n)};
+  return scaled_by_library(context, one, op.k);
+}
+Code multiply_sum(Context& context, const GroupedScaledMatmul& op, std::int64_t e) {
+  const std::int64_t first = op.begin[e], step = first / kScaled;
+  const ScaledMatmul one{.out = op.out,
+                         .b_blocks = false,
+                         .m = op.m,
+                         .n = op.n,
+                         .k = op.begin[e + 1] - first,
+                         .a = op.a + first,
+                         .scale_a = op.scale_a + step * op.m,
+                         .b = op.b + first,
+                         .scale_b = op.scale_b + step * op.n,
+                         .beta = op.beta,
+                         .c = element_at(op.c, op.out, e * op.m * op.n)};
+  return scaled_by_library(context, one, op.k);
+}
+
+// Whether cuBLASLt takes every group: its scales lie in 16 bytes.
+bool library_can(const GroupedScaledMatmul& op) {
+  if (op.groups_sum && (op.b_blocks || op.m % 4 != 0)) return false;
+  for (std::int64_t e = 0; e < op.groups; ++e) {
+    const std::int64_t inside = op.begin[e + 1] - op.begin[e];
+    if (op.groups_sum ? inside == 0 : inside % 4 != 0) return false;
+    if (!op.groups_sum && 4 * inside * tiles_of(op.k) > kScratchBytes) return false;
+  }
+  return true;
+}
+bool library_is_better(const Context& context, const GroupedScaledMatmul& op) {
+  if (context.architecture / 10 != 9 || op.groups > kMostGroups || !library_can(op)) return false;
+  const auto depth = [&](int e) {
+    return op.groups_sum ? static_cast<double>(op.begin[e + 1] - op.begin[e]) : 1.0;
+  };
+  return loop_is_quicker(order_of(op, kTileSide), context.multiprocessors, kShareOfWgmmaE4m3,
+                         depth);
+}
+
+Code one_by_one(Context& context, const GroupedScaledMatmul& op) {
+  for (std::int64_t e = 0; e < op.groups; ++e) {
+    const Code code = op.groups_sum ? multiply_sum(context, op, e) : multiply_rows(context, op, e);
+    if (code != Code::Ok) return code;
+  }
+  return Code::Ok;
+}
+
 }  // namespace
 
 Code run(Context& context, const GroupedScaledMatmul& op) {
   if (op.groups < 1 || op.m < 1 || op.n < 1 || (op.k < 1 && !op.groups_sum)) return Code::Ok;
   const Code fits = check(context, op);
   if (fits != Code::Ok) return fits;
-  const std::int64_t scales =
-      op.b_blocks ? tiles_of(op.n) * block_scale_stride(op.k) : tiles_of(op.k) * op.n;
+  if (library_is_better(context, op)) return one_by_one(context, op);
   for (std::int64_t e = 0; e < op.groups; e += kMostGroups) {
     GroupedScaledMatmul part = op;
     part.groups = std::min<std::int64_t>(kMostGroups, op.groups - e);
@@ -226,7 +310,7 @@ Code run(Context& context, const GroupedScaledMatmul& op) {
       part.c = element_at(op.c, op.out, e * op.m * op.n);
     } else {
       part.b = op.b + e * op.n * op.k;
-      part.scale_b = op.scale_b + e * scales;
+      part.scale_b = op.scale_b + e * scales_of_b(op);
     }
     const Code code = launch_groups(context, part);
     if (code != Code::Ok) return code;
@@ -236,7 +320,7 @@ Code run(Context& context, const GroupedScaledMatmul& op) {
 
 Code run(Context& context, const ScaledMatmul& op) {
   if (context.architecture / 10 == 9 && op.m % 4 == 0 && op.n % 16 == 0 && op.k % 16 == 0)
-    return scaled_by_library(context, op);
+    return scaled_by_library(context, op, op.k);
   const std::int64_t begin[] = {0, op.m};
   return run(context, GroupedScaledMatmul{.out = op.out,
                                           .b_blocks = op.b_blocks,
