@@ -290,6 +290,12 @@ int OpSite::label(Pass pass, int forward_op) const {
          forward_op;
 }
 
+bool OpSite::only_multiplied(TensorId id) const {
+  const int op = producer(id);
+  return op >= 0 && block.graph.forward[static_cast<std::size_t>(op)].kind == OpKind::Matmul &&
+         bias(op) == nullptr;
+}
+
 int OpSite::producer(TensorId id) const {
   const std::vector<Op>& ops = block.graph.forward;
   for (std::size_t i = 0; i < ops.size(); ++i) {

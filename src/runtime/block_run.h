@@ -98,6 +98,8 @@ struct OpSite {
   const BoundWeight* weight_named(std::string_view op) const;
   // In the rank's log.
   int label(Pass pass, int forward_op) const;
+  // Whether matmuls alone read the gradient of a tensor: of what a linear without bias makes.
+  bool only_multiplied(TensorId id) const;
   // The forward op that makes the tensor, -1 for an input.
   int producer(TensorId id) const;
 };

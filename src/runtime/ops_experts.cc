@@ -32,12 +32,9 @@ kernels::GatedSum gated_sum_of(const OpSite& site, const Op& op) {
           .to_bf16 = site.rounds()};
 }
 
-// The form for a gradient that is read by matmuls alone: of what a linear without bias makes.
+// The form for a gradient that may be read by matmuls alone.
 Form form_of_grad(const OpSite& site, TensorId id) {
-  const int producer = site.producer(id);
-  const bool is_linear = producer >= 0 && op_at(site, producer).kind == OpKind::Matmul &&
-                         site.bias(producer) == nullptr;
-  return is_linear ? site.made_form(id) : Form::F32;
+  return site.only_multiplied(id) ? site.made_form(id) : Form::F32;
 }
 
 // The tensor in which the router left its choice.

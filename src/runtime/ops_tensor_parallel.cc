@@ -4,12 +4,25 @@
 // the entrance: the norm's (ops_norm.cc).
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
 
-Buffer all_of(Storage& s) { return {s.data(), s.count(), Element::F32}; }
-View all_of(const Storage& s) { return {s.data(), s.count(), Element::F32}; }
+Element element_of(const Storage& s) {
+  return s.form() == Form::Bf16 ? Element::Bf16 : Element::F32;
+}
+Buffer all_of(Storage& s) { return {s.memory(), s.count(), element_of(s)}; }
+View all_of(const Storage& s) { return {s.memory(), s.count(), element_of(s)}; }
+
+// Activations of a recipe that rounds them are numbers of bf16, and travel as such; but not once
+// they have been E4M3.
+Storage& to_travel(const OpSite& site, TensorId id) {
+  Storage& value = site.waiting_value(id);
+  const bool narrow = site.rounds() && value.form() != Form::Fp8;
+  pack(value, narrow ? Form::Bf16 : Form::F32, site.rank.backend, site.rank.pool);
+  return value;
+}
 
 // The whole of `from` reduced over the group, this rank's part added to the gradient of `id`.
 Status scatter_into(const OpSite& site, Storage& from, TensorId id, Communicator& group) {
@@ -23,9 +36,19 @@ Status scatter_into(const OpSite& site, Storage& from, TensorId id, Communicator
   return {};
 }
 
-// A sum of numbers of bf16 is not one itself.
-void round_sum(const OpSite& site, Storage& sum) {
-  if (site.rounds()) site.rank.backend.round_to_bf16(sum.data(), sum.count());
+// The parts of all ranks, of which this one's is `part`: rounded first where only matmuls in bf16
+// will read them, which would do it anyway.
+Status gather_gradient(const OpSite& site, const Storage& part, TensorId id, Communicator& group) {
+  const bool narrow = site.rank.format == Multiply::Bf16 && site.only_multiplied(id);
+  const Form form = narrow ? Form::Bf16 : Form::F32;
+  Storage& whole = site.make_grad(id, part.rows() * group.size(), form);
+  if (!narrow) return group.all_gather(all_of(part), all_of(whole));
+  std::uint16_t* const own = bf16_of(whole) + group.rank() * part.count();
+  site.rank.backend.run(kernels::PackRows{.wide = const_cast<float*>(part.data()),
+                                          .halves = own,
+                                          .rows = part.rows(),
+                                          .columns = part.columns()});
+  return group.all_gather(View(own, part.count(), Element::Bf16), all_of(whole));
 }
 
 }  // namespace
@@ -33,25 +56,21 @@ void round_sum(const OpSite& site, Storage& sum) {
 Status tensor_collective(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   Communicator& group = *site.rank.groups.tp;
-  Storage& in = site.value(op.inputs.front());
+  Storage& in = to_travel(site, op.inputs.front());
   const TensorId out = op.outputs.front();
   switch (op.collective.what) {
     case CollectiveKind::AllGather: {
-      Storage& whole = site.make_value(out, in.rows() * group.size());
+      Storage& whole = site.make_value(out, in.rows() * group.size(), in.form());
       return group.all_gather(all_of(std::as_const(in)), all_of(whole));
     }
     case CollectiveKind::ReduceScatter: {
-      Storage& part = site.make_value(out, in.rows() / group.size());
-      TRY(group.reduce_scatter(all_of(in), all_of(part)));
-      round_sum(site, part);
-      return {};
+      Storage& part = site.make_value(out, in.rows() / group.size(), in.form());
+      return group.reduce_scatter(all_of(in), all_of(part));
     }
-    default: {
+    default:
       TRY(group.all_reduce(all_of(in)));
-      round_sum(site, in);
-      site.value(out) = std::move(in);
+      site.waiting_value(out) = std::move(in);
       return {};
-    }
   }
 }
 
@@ -63,11 +82,8 @@ Status tensor_collective_input_grad(const OpSite& site, int index) {
   switch (op.collective.what) {
     case CollectiveKind::AllGather:
       return scatter_into(site, dout, in, group);
-    case CollectiveKind::ReduceScatter: {
-      const OpSite::Target whole = site.grad_target(in, dout.rows() * group.size());
-      ASSERT(whole.fresh);
-      return group.all_gather(all_of(std::as_const(dout)), all_of(whole.storage));
-    }
+    case CollectiveKind::ReduceScatter:
+      return gather_gradient(site, dout, in, group);
     default:
       return {};  // every rank's part has the gradient of the sum (an alias)
   }
