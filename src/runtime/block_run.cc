@@ -237,6 +237,19 @@ Storage& OpSite::grad(TensorId id) const {
   return storage;
 }
 
+// Once it has been E4M3 it is no number of bf16.
+Storage& OpSite::travelling(TensorId id) const {
+  Storage& storage = waiting_value(id);
+  const bool narrow = rounds() && storage.form() != Form::Fp8;
+  pack(storage, narrow ? Form::Bf16 : Form::F32, rank.backend, rank.pool);
+  return storage;
+}
+
+Form OpSite::travelling_form_of_grad(TensorId id) const {
+  const bool narrow = rank.format == Multiply::Bf16 && only_multiplied(id);
+  return narrow ? Form::Bf16 : Form::F32;
+}
+
 std::int64_t OpSite::columns(TensorId id) const {
   return static_cast<std::int64_t>(block.graph.tensors[at(id)].columns);
 }

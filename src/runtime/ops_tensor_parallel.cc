@@ -9,46 +9,29 @@
 namespace narrows::ops {
 namespace {
 
-Element element_of(const Storage& s) {
-  return s.form() == Form::Bf16 ? Element::Bf16 : Element::F32;
-}
-Buffer all_of(Storage& s) { return {s.memory(), s.count(), element_of(s)}; }
-View all_of(const Storage& s) { return {s.memory(), s.count(), element_of(s)}; }
-
-// Activations of a recipe that rounds them are numbers of bf16, and travel as such; but not once
-// they have been E4M3.
-Storage& to_travel(const OpSite& site, TensorId id) {
-  Storage& value = site.waiting_value(id);
-  const bool narrow = site.rounds() && value.form() != Form::Fp8;
-  pack(value, narrow ? Form::Bf16 : Form::F32, site.rank.backend, site.rank.pool);
-  return value;
-}
-
 // The whole of `from` reduced over the group, this rank's part added to the gradient of `id`.
 Status scatter_into(const OpSite& site, Storage& from, TensorId id, Communicator& group) {
   const std::int64_t rows = from.rows() / group.size();
   const OpSite::Target to = site.grad_target(id, rows);
-  if (to.fresh) return group.reduce_scatter(all_of(from), all_of(to.storage));
+  if (to.fresh) return group.reduce_scatter(buffer_of(from), buffer_of(to.storage));
   Storage part = site.rank.pool.matrix(rows, from.columns());
-  TRY(group.reduce_scatter(all_of(from), all_of(part)));
+  TRY(group.reduce_scatter(buffer_of(from), buffer_of(part)));
   site.rank.backend.run(
       kernels::Add{part.data(), to.storage.data(), to.storage.data(), part.count()});
   return {};
 }
 
-// The parts of all ranks, of which this one's is `part`: rounded first where only matmuls in bf16
-// will read them, which would do it anyway.
+// The gradient's parts of all ranks, of which this one's is `part`.
 Status gather_gradient(const OpSite& site, const Storage& part, TensorId id, Communicator& group) {
-  const bool narrow = site.rank.format == Multiply::Bf16 && site.only_multiplied(id);
-  const Form form = narrow ? Form::Bf16 : Form::F32;
+  const Form form = site.travelling_form_of_grad(id);
   Storage& whole = site.make_grad(id, part.rows() * group.size(), form);
-  if (!narrow) return group.all_gather(all_of(part), all_of(whole));
+  if (form == Form::F32) return group.all_gather(view_of(part), buffer_of(whole));
   std::uint16_t* const own = bf16_of(whole) + group.rank() * part.count();
   site.rank.backend.run(kernels::PackRows{.wide = const_cast<float*>(part.data()),
                                           .halves = own,
                                           .rows = part.rows(),
                                           .columns = part.columns()});
-  return group.all_gather(View(own, part.count(), Element::Bf16), all_of(whole));
+  return group.all_gather(View(own, part.count(), Element::Bf16), buffer_of(whole));
 }
 
 }  // namespace
@@ -56,19 +39,19 @@ Status gather_gradient(const OpSite& site, const Storage& part, TensorId id, Com
 Status tensor_collective(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   Communicator& group = *site.rank.groups.tp;
-  Storage& in = to_travel(site, op.inputs.front());
+  Storage& in = site.travelling(op.inputs.front());
   const TensorId out = op.outputs.front();
   switch (op.collective.what) {
     case CollectiveKind::AllGather: {
       Storage& whole = site.make_value(out, in.rows() * group.size(), in.form());
-      return group.all_gather(all_of(std::as_const(in)), all_of(whole));
+      return group.all_gather(view_of(in), buffer_of(whole));
     }
     case CollectiveKind::ReduceScatter: {
       Storage& part = site.make_value(out, in.rows() / group.size(), in.form());
-      return group.reduce_scatter(all_of(in), all_of(part));
+      return group.reduce_scatter(buffer_of(in), buffer_of(part));
     }
     default:
-      TRY(group.all_reduce(all_of(in)));
+      TRY(group.all_reduce(buffer_of(in)));
       site.waiting_value(out) = std::move(in);
       return {};
   }
