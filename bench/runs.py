@@ -118,6 +118,10 @@ def plan(o, db, pins, path, more=()):
     return json.loads(out) if code == 0 else None
 
 
+def mean(values):
+    return sum(values) / len(values)
+
+
 def median(values):
     return sorted(values)[len(values) // 2]
 
@@ -125,6 +129,31 @@ def median(values):
 # The median step of one run of the plan, the first left out.
 def step_seconds(o, path, folder, more=()):
     return median([s["seconds"] for s in steps(o, path, folder, more)])
+
+
+# Executes the plan once more: adds to its "runs" the run's median step, the first left out, and to its "calibrations" their mean.
+def execute(o, plan, folder):
+    seen = steps(o, plan["path"], folder)
+    plan["runs"].append(median([step["seconds"] for step in seen]))
+    plan["calibrations"].append(mean([step["calibration_seconds"] for step in seen]))
+
+
+# Adds to each plan its runs "at pace": the usual one of all runs, by how much of a per cent a run of a plan takes longer with one of its
+# calibrations, a slope for each precision (`kind` of a plan), whose kernels share a core in ways of their own. Returns the slopes.
+def bring_to_pace(plans, kind):
+    usual = mean([c for plan in plans for c in plan["calibrations"]])
+    sums = {}
+    for plan in plans:
+        times, slow = plan["runs"], [c / usual - 1 for c in plan["calibrations"]]
+        time, middle = mean(times), mean(slow)
+        sum_ = sums.setdefault(kind(plan), [0, 0])
+        sum_[0] += sum((s - middle) * (t / time - 1) for s, t in zip(slow, times))
+        sum_[1] += sum((s - middle) ** 2 for s in slow)
+    slopes = {word: min(max(products / squares, 0), 2) if squares else 0 for word, (products, squares) in sorted(sums.items())}
+    for plan in plans:
+        slope = slopes[kind(plan)]
+        plan["at pace"] = [t / max(0.5, 1 + slope * (c / usual - 1)) for t, c in zip(plan["runs"], plan["calibrations"])]
+    return slopes
 
 
 # The plan played with the store's measurements.

@@ -3,8 +3,9 @@
 // data and one table of functions, and neither side links the other.
 //
 // An op is a struct of shapes and pointers to the device's memory, the twin of the struct of that
-// name in kernels/; `run` starts it on the context's stream and returns before it is done. Matmuls
-// are cuBLASLt's, all else is ours. Sums are f32 everywhere, whatever the operands are stored in.
+// name in kernels/; `run` starts it on the context's stream and returns before it is done. Dense
+// matmuls are cuBLASLt's, all else is ours. Sums are f32 everywhere, whatever the operands are
+// stored in.
 //
 // A verb returns Code::Ok or what refused it; `problem` then holds the sentence. Floors: a matmul
 // is bound by 2 m n k over the chip's FLOP/s, an op without matmul by its bytes over the bandwidth

@@ -42,11 +42,13 @@ struct ScaledMatmul {
   void* c = nullptr;
 };
 
-// The three matmuls of experts, one cuBLASLt matmul a group. `begin` is host memory, groups + 1:
-// group e has the rows [begin[e], begin[e + 1]) of x and y.
+// The three matmuls of experts, in one launch. `begin` is host memory, groups + 1, and read before
+// `run` returns: group e has the rows [begin[e], begin[e + 1]) of x and y, maybe none.
 //   Forward      y = x w_e^T        x (rows, k), w (groups, n, k), y (rows, n)
 //   InputGrad    x = y w_e
 //   WeightGrad   w_e = y^T x + beta w_e
+// In f32, and where n or k is no multiple of 8 or an address none of 16, as one matmul of cuBLASLt
+// a group.
 enum class Pass : std::int32_t { Forward, InputGrad, WeightGrad };
 struct GroupedMatmul {
   static constexpr Verb kVerb = Verb::GroupedMatmul;

@@ -1,6 +1,6 @@
-// Matmuls by cuBLASLt: dense in bf16 and f32, E4M3 with scales by block, and the experts' as one
-// matmul a group. cuBLASLt counts columns first, so a row-major c = a b is its c^T = b^T a^T. What
-// it chose for a shape is kept; pointers and scales are given anew each time.
+// Matmuls by cuBLASLt: dense in bf16 and f32, and E4M3 with scales by block. cuBLASLt counts
+// columns first, so a row-major c = a b is its c^T = b^T a^T. What it chose for a shape is kept;
+// pointers and scales are given anew each time.
 //
 // Floor: 2 m n k FLOPs over the chip's rate for the operands' format.
 // SPDX-License-Identifier: Apache-2.0
@@ -236,39 +236,6 @@ Code run_row_major(Context& context, const Matmul& op) {
   return multiply(context, s, {op.b, op.a, op.c, nullptr, nullptr, op.beta});
 }
 
-// The matmul of one group.
-Matmul group_of(const GroupedMatmul& op, std::int64_t e) {
-  const auto at = [](void* base, std::int64_t elements, Type type) {
-    return static_cast<char*>(base) + elements * bytes_of(type);
-  };
-  const std::int64_t first = op.begin[e], rows = op.begin[e + 1] - first;
-  Matmul m{.type = op.type, .out = op.out};
-  switch (op.pass) {
-    case Pass::Forward:  // y = x w^T
-      m.transpose_b = true;
-      m.m = rows, m.n = op.n, m.k = op.k;
-      m.a = at(op.x, first * op.k, op.type), m.stride_a = op.k;
-      m.b = at(op.w, e * op.n * op.k, op.type), m.stride_b = op.k;
-      m.c = at(op.y, first * op.n, op.out), m.stride_c = op.n;
-      break;
-    case Pass::InputGrad:  // x = y w
-      m.m = rows, m.n = op.k, m.k = op.n;
-      m.a = at(op.y, first * op.n, op.type), m.stride_a = op.n;
-      m.b = at(op.w, e * op.n * op.k, op.type), m.stride_b = op.k;
-      m.c = at(op.x, first * op.k, op.out), m.stride_c = op.k;
-      break;
-    case Pass::WeightGrad:  // w = y^T x + beta w
-      m.transpose_a = true;
-      m.m = op.n, m.n = op.k, m.k = rows;
-      m.a = at(op.y, first * op.n, op.type), m.stride_a = op.n;
-      m.b = at(op.x, first * op.k, op.type), m.stride_b = op.k;
-      m.beta = op.beta;
-      m.c = at(op.w, e * op.n * op.k, op.out), m.stride_c = op.k;
-      break;
-  }
-  return m;
-}
-
 }  // namespace
 
 void release(MatmulLibrary* l) {
@@ -307,25 +274,6 @@ Code run(Context& context, const ScaledMatmul& op) {
                 .align_c = alignment_of(op.c),
                 .adds = op.beta != 0};
   return multiply(context, s, {op.b, op.a, op.c, op.scale_b, op.scale_a, op.beta});
-}
-
-Code run(Context& context, const GroupedMatmul& op) {
-  for (std::int64_t e = 0; e < op.groups; ++e) {
-    const Matmul group = group_of(op, e);
-    if (group.m == 0) continue;
-    if (group.k == 0) {  // an expert without tokens: its gradient is 0
-      if (op.beta != 0) continue;
-      const cudaError_t cleared =
-          cudaMemsetAsync(group.c, 0, static_cast<std::size_t>(op.n * op.k * bytes_of(op.out)),
-                          static_cast<cudaStream_t>(context.stream));
-      if (cleared != cudaSuccess)
-        return refuse(context, Code::Device, "%s", cudaGetErrorString(cleared));
-      continue;
-    }
-    const Code code = run_row_major(context, group);
-    if (code != Code::Ok) return code;
-  }
-  return Code::Ok;
 }
 
 }  // namespace narrows::gpu

@@ -55,7 +55,6 @@ Code time(Context* context, const Timing* timing) {
 
 Code run(Context& context, const Matmul&) { return without(context, "cuBLASLt"); }
 Code run(Context& context, const ScaledMatmul&) { return without(context, "cuBLASLt"); }
-Code run(Context& context, const GroupedMatmul&) { return without(context, "cuBLASLt"); }
 Code run(Context& context, const Collective&) { return without(context, "NCCL"); }
 Code run(Context& context, const Copy& op) { return copy(&context, op.to, op.from, op.bytes); }
 

@@ -20,39 +20,6 @@ std::vector<float> product(const kernels::Matmul& shape, const std::vector<float
   return c;
 }
 
-struct Groups {
-  std::vector<std::int64_t> begin;
-  std::int64_t n, k;
-  std::int64_t count() const { return std::ssize(begin) - 1; }
-  std::int64_t rows() const { return begin.back(); }
-};
-
-// x (rows, k), w (groups, n, k), y (rows, n): the pass by plain matmuls.
-std::vector<float> grouped(const Groups& g, gpu::Pass pass, const std::vector<float>& x,
-                           const std::vector<float>& w, const std::vector<float>& y) {
-  std::vector<float> out(pass == gpu::Pass::Forward     ? y.size()
-                         : pass == gpu::Pass::InputGrad ? x.size()
-                                                        : w.size());
-  for (std::int64_t e = 0; e < g.count(); ++e) {
-    const std::int64_t first = g.begin[static_cast<std::size_t>(e)];
-    const std::int64_t rows = g.begin[static_cast<std::size_t>(e) + 1] - first;
-    const float* we = w.data() + e * g.n * g.k;
-    const float* xe = x.data() + first * g.k;
-    const float* ye = y.data() + first * g.n;
-    if (pass == gpu::Pass::Forward) {
-      kernels::matmul(
-          {false, true, rows, g.n, g.k, xe, g.k, we, g.k, 0, out.data() + first * g.n, g.n});
-    } else if (pass == gpu::Pass::InputGrad) {
-      kernels::matmul(
-          {false, false, rows, g.k, g.n, ye, g.n, we, g.k, 0, out.data() + first * g.k, g.k});
-    } else {
-      kernels::matmul(
-          {true, false, g.n, g.k, rows, ye, g.n, xe, g.k, 0, out.data() + e * g.n * g.k, g.k});
-    }
-  }
-  return out;
-}
-
 float e4m3_value(std::uint8_t byte) {
   const int exponent = byte >> 3 & 15, mantissa = byte & 7;
   const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
@@ -105,28 +72,6 @@ TEST_CASE("gpu matmul: results in bf16", "[device]") {
     const kernels::Matmul shape{false, true,    256, 128, 512,     nullptr,
                                 512,   nullptr, 512, 0,   nullptr, 128};
     CHECK(distance(d.read(c), product(shape, a, b, std::vector<float>(256 * 128))) <= 1e-2);
-  });
-}
-
-TEST_CASE("gpu grouped matmul: three passes over uneven groups, one of them empty", "[device]") {
-  on_gpu([](Device& d) {
-    Random random(2);
-    const Groups g{{0, 33, 33, 128, 200}, 192, 256};
-    const gpu::Type type = gpu::Type::Bf16;
-    const std::vector<float> x = rounded(type, random_floats(g.rows() * g.k, random));
-    const std::vector<float> w = rounded(type, random_floats(g.count() * g.n * g.k, random));
-    const std::vector<float> y = rounded(type, random_floats(g.rows() * g.n, random));
-    for (const gpu::Pass pass : {gpu::Pass::Forward, gpu::Pass::InputGrad, gpu::Pass::WeightGrad}) {
-      INFO("pass " << static_cast<int>(pass));
-      const std::vector<float> truth = grouped(g, pass, x, w, y);
-      const Values on_x = d.values(type, x), on_w = d.values(type, w), on_y = d.values(type, y);
-      const Values out = d.result(gpu::Type::F32, std::ssize(truth));
-      gpu::GroupedMatmul op{pass,           type,        gpu::Type::F32, g.count(),   g.n, g.k,
-                            g.begin.data(), on_x.data(), on_w.data(),    on_y.data(), 0};
-      (pass == gpu::Pass::Forward ? op.y : pass == gpu::Pass::InputGrad ? op.x : op.w) = out.data();
-      d.run(op);
-      CHECK(distance(d.read(out), truth) <= 1e-5);
-    }
   });
 }
 

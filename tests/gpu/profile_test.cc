@@ -99,7 +99,7 @@ TEST_CASE("gpu profile: a dense model's ops become rows, forward and backward") 
     CHECK(with(seen, "optimizer") > 0);
     CHECK(with(seen, "elementwise") == 1);
     CHECK(seen.summary.measured == static_cast<int>(seen.rows.size()));
-    // The emulation has no cuBLASLt, and says so for every matmul.
+    // The emulation has no cuBLASLt, and says so for every dense matmul.
     const auto refused = seen.summary.refused.find("the emulated device has no cuBLASLt");
     const int missing = refused == seen.summary.refused.end() ? 0 : refused->second;
     CHECK(matmuls + missing >= 5 * 3);
@@ -111,6 +111,8 @@ TEST_CASE("gpu profile: experts are routed, picked and weighed") {
   on_each_device([](Device& d) {
     const Seen seen = profile(d, options_of(cases_of_one_rank(expert_model(), Recipe::Bf16)));
     CHECK(with(seen, "router") == 2);
+    CHECK(std::any_of(seen.rows.begin(), seen.rows.end(),
+                      [](const auto& row) { return row.second.what.matmul.groups > 1; }));
     CHECK(with(seen, "permute") > 0);
     CHECK(with(seen, "activation") > 0);
   });
