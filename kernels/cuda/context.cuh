@@ -45,6 +45,7 @@ Code start(Context& context, const char* name, void (*kernel)(Parameters...), co
 Code run(Context& context, const Matmul& op);
 Code run(Context& context, const ScaledMatmul& op);
 Code run(Context& context, const GroupedMatmul& op);
+Code run(Context& context, const GroupedScaledMatmul& op);
 Code run(Context& context, const Attention& op);
 Code run(Context& context, const AttentionGrad& op);
 Code run(Context& context, const Norm& op);
@@ -68,6 +69,9 @@ Code run(Context& context, const SumOfSquares& op);
 Code run(Context& context, const Quantise& op);
 Code run(Context& context, const Copy& op);
 Code run(Context& context, const Collective& op);
+
+// By cuBLASLt, on Hopper (matmul.cu).
+Code scaled_by_library(Context& context, const ScaledMatmul& op);
 
 // The verb's overload for the struct that `op` points to; Invalid if its size is another.
 Code run_verb(Context& context, Verb verb, const void* op, std::size_t op_bytes);

@@ -117,6 +117,8 @@ void await_copies() {
 void load_matrices(std::uint32_t (&out)[4], const void* row);
 void load_transposed(std::uint32_t (&out)[4], const void* row);
 void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+void multiply_f16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+void widen_e4m3(std::uint32_t bytes, std::uint32_t& low, std::uint32_t& high);
 
 template <typename... Parameters, typename... Arguments>
 const char* launch(void (*kernel)(Parameters...), const Launch& how, void*,
