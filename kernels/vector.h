@@ -1,5 +1,5 @@
 // How kernels reach the machine's vectors: plain loops that the compiler vectorises, compiled once
-// for each generation of processors and chosen when the program starts (NARROWS_VECTORISED), and
+// for each generation of processors and chosen when the program starts (base/vectorised.h), and
 // the elementary functions written so that they vectorise too. Only + - * / and comparisons of
 // floats, no contraction: the same bytes on every processor.
 //
@@ -10,15 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
-// Sanitizers cannot run the code that chooses, before they are set up themselves.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define NARROWS_VECTORISED \
-  __attribute__((target_clones("arch=sapphirerapids", "arch=skylake-avx512", "avx2", "default")))
-#else
-#define NARROWS_VECTORISED
-#endif
-#define NARROWS_INLINE inline __attribute__((always_inline))
+#include "base/vectorised.h"
+
 // What is written for matrix tiles; called only where the processor has them (kernels/amx.h).
 #define NARROWS_TILED \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16,prfchw")))

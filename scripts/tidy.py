@@ -47,6 +47,7 @@ FORBIDDEN = [
 MACROS = {"ASSERT", "TRY"}
 # What only an attribute can say, to vectorise for several processors.
 VECTOR_MACROS = {"NARROWS_VECTORISED", "NARROWS_INLINE", "NARROWS_TILED", "NARROWS_TILED_INLINE"}
+VECTOR_PLACES = {"kernels/vector.h", "src/base/vectorised.h"}
 MACRO_PLACES = re.compile(r"(src|kernels|planner)/.*")
 
 TODO = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\s*\(?#\d+)")
@@ -199,7 +200,7 @@ def check_words(tree):
                 tree.refuse(path, line_of(code, match.start()), complaint)
         if MACRO_PLACES.fullmatch(path):
             for match in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", code, re.M):
-                allowed = MACROS | VECTOR_MACROS if path == "kernels/vector.h" else MACROS
+                allowed = MACROS | VECTOR_MACROS if path in VECTOR_PLACES else MACROS
                 if match[1] not in allowed:
                     tree.refuse(path, line_of(code, match.start()), f"macro {match[1]}: only ASSERT and TRY are macros")
         if not re.search(r"^// SPDX-License-Identifier: Apache-2\.0$", text, re.M):

@@ -40,7 +40,7 @@ void Operation::run_local(const Step& step) {
   const void* from = at(step.from);
   void* to = at(step.to);
   if (step.kind == Step::Kind::Combine) {
-    combine(element, how, from, to, step.from.count);
+    combine(element, how, from, to, to, step.from.count);
   } else if (from != to) {
     std::memmove(to, from, static_cast<std::size_t>(step.from.count) * size_of(element));
   }
@@ -83,7 +83,7 @@ Result<bool> Operation::try_step(const Step& step, std::size_t i) {
     // A sender offers its own Buffer for it (program.h).
     combine_both(element, how, const_cast<void*>(from), to, step.to.count);
   } else if (step.kind == Step::Kind::Reduce) {
-    combine(element, how, from, to, step.to.count);
+    combine(element, how, from, at(step.from), to, step.to.count);
   } else if (from != to && step.to.count > 0) {
     std::memcpy(to, from, static_cast<std::size_t>(step.to.count) * size_of(element));
   }

@@ -90,9 +90,10 @@ CommProgram direct_reduce_scatter(const Site& site, std::span<const std::int64_t
   ProgramBuilder build;
   const Pieces in(CommSpace::In, counts);
   const Region own{CommSpace::Out, 0, in[site.rank].count};
-  build.copy(in[site.rank], own);
+  if (site.size == 1) build.copy(in[site.rank], own);
   for (int i = 1; i < site.size; ++i) build.send(after(site, i), in[after(site, i)]);
-  for (int i = 1; i < site.size; ++i) build.reduce(after(site, i), own);
+  for (int i = 1; i < site.size; ++i)
+    build.reduce(after(site, i), i == 1 ? in[site.rank] : own, own);
   return build.finish();
 }
 

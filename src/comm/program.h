@@ -41,8 +41,8 @@ struct Region {
 
 struct Step {
   // Copy: to = from. Combine: to = to + from. Send: from, to `peer`. Receive: to, from `peer`.
-  // Reduce: to = to + what `peer` sends. Join: the same, and what `peer` sent is overwritten with
-  // the sum, where its memory is at hand.
+  // Reduce: to = from + what `peer` sends. Join: to = to + that, and what `peer` sent is
+  // overwritten with the sum, where its memory is at hand.
   enum class Kind { Copy, Combine, Send, Receive, Reduce, Join };
   Kind kind = Kind::Copy;
   int peer = -1;

@@ -48,7 +48,11 @@ class ProgramBuilder {
   void combine(Region from, Region to) { local(Step::Kind::Combine, from, to); }
   void send(int peer, Region from) { message(Step::Kind::Send, peer, from); }
   void receive(int peer, Region to) { message(Step::Kind::Receive, peer, to); }
-  void reduce(int peer, Region to) { message(Step::Kind::Reduce, peer, to); }
+  void reduce(int peer, Region to) { reduce(peer, to, to); }
+  void reduce(int peer, Region from, Region to) {
+    message(Step::Kind::Reduce, peer, to);
+    if (to.count > 0) program_.steps.back().from = from;
+  }
   void join(int peer, Region to) { message(Step::Kind::Join, peer, to); }
   void signal(int peer) { program_.steps.push_back({Step::Kind::Send, peer, {}, {}}); }
   void await(int peer) { program_.steps.push_back({Step::Kind::Receive, peer, {}, {}}); }

@@ -58,6 +58,7 @@ void CommProgress::check(Operation& operation, bool is_owner) {
 }
 
 void CommProgress::wait(Operation& operation) {
+  bool more = false;
   for (int spins = 0;; ++spins) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -66,12 +67,13 @@ void CommProgress::wait(Operation& operation) {
       if (!operation.finished) check(operation, true);
       if (operation.finished) {
         owner_waits_ = false;
+        more = !open_.empty();
         break;
       }
     }
     idle_(spins, true);
   }
-  work_.notify_one();
+  if (more) work_.notify_one();
 }
 
 void CommProgress::run_background() {

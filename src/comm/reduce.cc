@@ -7,37 +7,58 @@
 #include <cstring>
 
 #include "base/result.h"
+#include "base/vectorised.h"
 
 namespace narrows {
 namespace {
 
+// What elements are added and compared as.
 template <typename T>
-void combine_as(Reduction how, const void* source, void* target, std::int64_t count) {
-  const T* const from = static_cast<const T*>(source);
-  T* const to = static_cast<T*>(target);
-  if (how == Reduction::Sum) {
-    for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) to[i] = to[i] < from[i] ? from[i] : to[i];
-  }
+inline T widen(T x) {
+  return x;
+}
+inline float widen(std::uint16_t x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
 }
 
-float widen(std::uint16_t x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16); }
-
-std::uint16_t narrow(float x) {
+template <typename T>
+inline void put(T& to, T x) {
+  to = x;
+}
+inline void put(std::uint16_t& to, float x) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
-  if (x != x) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);  // NaN stays NaN
-  return static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+  const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+  to = static_cast<std::uint16_t>(is_nan ? (bits >> 16) | 0x40u : rounded);
 }
 
-void combine_bf16(Reduction how, const void* source, void* target, std::int64_t count) {
-  const std::uint16_t* const from = static_cast<const std::uint16_t*>(source);
-  std::uint16_t* const to = static_cast<std::uint16_t*>(target);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float a = widen(to[i]);
-    const float b = widen(from[i]);
-    to[i] = narrow(how == Reduction::Sum ? a + b : a < b ? b : a);
+template <typename T>
+NARROWS_INLINE void combine_run(Reduction how, const T* a, const T* b, T* to, std::int64_t count) {
+  if (how == Reduction::Sum) {
+    for (std::int64_t i = 0; i < count; ++i) put(to[i], widen(a[i]) + widen(b[i]));
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = widen(a[i]) < widen(b[i]) ? b[i] : a[i];
   }
+}
+
+// Most often in place, which the compiler must see to vectorise it.
+template <typename T>
+NARROWS_INLINE void combine_as(Reduction how, const void* from, const void* here, void* target,
+                               std::int64_t count) {
+  const T* const a = static_cast<const T*>(here);
+  const T* const b = static_cast<const T*>(from);
+  T* const to = static_cast<T*>(target);
+  to == a ? combine_run(how, to, b, to, count) : combine_run(how, a, b, to, count);
+}
+
+NARROWS_VECTORISED
+void combine_f32(Reduction how, const void* from, const void* here, void* to, std::int64_t count) {
+  combine_as<float>(how, from, here, to, count);
+}
+
+NARROWS_VECTORISED
+void combine_bf16(Reduction how, const void* from, const void* here, void* to, std::int64_t count) {
+  combine_as<std::uint16_t>(how, from, here, to, count);
 }
 
 }  // namespace
@@ -57,16 +78,17 @@ std::size_t size_of(Element element) {
   return 1;
 }
 
-void combine(Element element, Reduction how, const void* from, void* to, std::int64_t count) {
+void combine(Element element, Reduction how, const void* from, const void* here, void* to,
+             std::int64_t count) {
   switch (element) {
     case Element::F32:
-      return combine_as<float>(how, from, to, count);
+      return combine_f32(how, from, here, to, count);
     case Element::F64:
-      return combine_as<double>(how, from, to, count);
+      return combine_as<double>(how, from, here, to, count);
     case Element::I32:
-      return combine_as<std::int32_t>(how, from, to, count);
+      return combine_as<std::int32_t>(how, from, here, to, count);
     case Element::Bf16:
-      return combine_bf16(how, from, to, count);
+      return combine_bf16(how, from, here, to, count);
     case Element::Byte:
       break;
   }
@@ -81,7 +103,7 @@ void combine_both(Element element, Reduction how, void* from, void* to, std::int
     const std::int64_t n = std::min(kBlock, count - i);
     std::byte* const there = static_cast<std::byte*>(from) + i * width;
     std::byte* const here = static_cast<std::byte*>(to) + i * width;
-    combine(element, how, there, here, n);
+    combine(element, how, there, here, here, n);
     std::memcpy(there, here, static_cast<std::size_t>(n * width));
   }
 }

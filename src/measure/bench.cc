@@ -85,8 +85,8 @@ class Bench {
     return run(order);
   }
 
-  // No repeats: once to warm up, and once for its length. A collective is used in a row of its like:
-  // what the tasks before it displaced comes back untimed.
+  // No repeats: once to warm up, and once for its length. A collective is used in a row of its
+  // like: what the tasks before it displaced comes back untimed.
   Result<Sample> run(Order order) {
     const BenchTask& task = tasks_[static_cast<std::size_t>(order.task)];
     if (order.repeats == 0 || task.is_collective) TRY(task.run());

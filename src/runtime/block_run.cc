@@ -237,6 +237,19 @@ Storage& OpSite::grad(TensorId id) const {
   return storage;
 }
 
+// Once it has been E4M3 it is no number of bf16.
+Storage& OpSite::travelling(TensorId id) const {
+  Storage& storage = waiting_value(id);
+  const bool narrow = rounds() && storage.form() != Form::Fp8;
+  pack(storage, narrow ? Form::Bf16 : Form::F32, rank.backend, rank.pool);
+  return storage;
+}
+
+Form OpSite::travelling_form_of_grad(TensorId id) const {
+  const bool narrow = rank.format == Multiply::Bf16 && only_multiplied(id);
+  return narrow ? Form::Bf16 : Form::F32;
+}
+
 std::int64_t OpSite::columns(TensorId id) const {
   return static_cast<std::int64_t>(block.graph.tensors[at(id)].columns);
 }
@@ -288,6 +301,12 @@ const BoundWeight* OpSite::weight_named(std::string_view op) const {
 int OpSite::label(Pass pass, int forward_op) const {
   return block.first_label + static_cast<int>(pass) * static_cast<int>(block.graph.forward.size()) +
          forward_op;
+}
+
+bool OpSite::only_multiplied(TensorId id) const {
+  const int op = producer(id);
+  return op >= 0 && block.graph.forward[static_cast<std::size_t>(op)].kind == OpKind::Matmul &&
+         bias(op) == nullptr;
 }
 
 int OpSite::producer(TensorId id) const {

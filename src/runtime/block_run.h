@@ -77,6 +77,12 @@ struct OpSite {
   Storage& waiting_grad(TensorId id) const;
   // Whether activations are rounded to bf16 when they are made.
   bool rounds() const { return rank.format != Multiply::F32; }
+  // In the form in which it goes to other ranks: numbers of bf16 where the recipe rounds them to
+  // it.
+  Storage& travelling(TensorId id) const;
+  // In which form the gradient of a tensor goes to other ranks: where matmuls in bf16 alone read
+  // it, rounded first, as they would do anyway.
+  Form travelling_form_of_grad(TensorId id) const;
   // In which form an op makes a value, or the gradient that only matmuls read: bf16 where it would
   // wait as that and the backend reads it so.
   Form made_form(TensorId id) const;
@@ -98,6 +104,8 @@ struct OpSite {
   const BoundWeight* weight_named(std::string_view op) const;
   // In the rank's log.
   int label(Pass pass, int forward_op) const;
+  // Whether matmuls alone read the gradient of a tensor: of what a linear without bias makes.
+  bool only_multiplied(TensorId id) const;
   // The forward op that makes the tensor, -1 for an input.
   int producer(TensorId id) const;
 };

@@ -2,7 +2,10 @@
 #include "runtime/chunk_pass.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
+
+#include "runtime/packing.h"
 
 namespace narrows {
 namespace {
@@ -97,24 +100,27 @@ Result<Storage> ChunkPass::forward(ChunkRun& run, Storage stream, Buckets& bucke
   return out;
 }
 
-// The residual stream behind the last block; empty behind the head.
+// The residual stream behind the last block, as it travels; empty behind the head.
 Storage ChunkPass::leaving(ChunkRun& run) {
   const std::size_t back = blocks_.size() - 1;
   const OpSite last = site(run, back);
   const Graph& graph = last.block.graph;
-  if (last.block.kind == BlockKind::Embedding) return std::move(last.value(graph.output));
+  if (last.block.kind == BlockKind::Embedding) return std::move(last.travelling(graph.output));
   Storage out;
   if (is_mtp_head(last.block)) {
     const OpSite entry = site(run, back + 1 - kMtpBlocks);
-    const Storage& passed = entry.value(entry.block.graph.input);
-    out = rank_.pool.matrix(passed.rows(), passed.columns());
-    std::copy_n(passed.data(), passed.count(), out.data());
+    const View passed = view_of(entry.travelling(entry.block.graph.input));
+    const Storage& lies = entry.waiting_value(entry.block.graph.input);
+    out = rank_.pool.matrix(lies.rows(), lies.columns(), lies.form());
+    std::memcpy(out.memory(), passed.data,
+                static_cast<std::size_t>(passed.count) * size_of(passed.element));
   } else if (last.block.kind != BlockKind::Head) {
-    const Storage& carried = last.value(graph.input);
-    const Storage& output = last.value(graph.output);
-    out = rank_.pool.matrix(output.rows(), output.columns());
-    rank_.backend.run(
-        kernels::Add{carried.data(), output.data(), out.data(), out.count(), last.rounds()});
+    const Storage& carried = last.travelling(graph.input);
+    const Storage& output = last.travelling(graph.output);
+    out = rank_.pool.matrix(output.rows(), output.columns(), output.form());
+    rank_.backend.run(kernels::Add{floats_of(carried), floats_of(output), floats_of(out),
+                                   out.count(), last.rounds(), bf16_of(carried), bf16_of(output),
+                                   bf16_of(out)});
   }
   return out;
 }

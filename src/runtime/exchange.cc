@@ -109,24 +109,17 @@ Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group)
   return x;
 }
 
-Request send_rows(const Exchange& exchange, const float* sent, float* received,
-                  std::int64_t columns, Communicator* group) {
-  const std::vector<std::int64_t> out = times(exchange.sent, columns);
+Request send_rows(const Exchange& exchange, View sent, Buffer received, std::int64_t columns,
+                  Communicator* group) {
   const std::vector<std::int64_t> in = times(exchange.received, columns);
-  if (exchange.gathers) {
-    return group->start_all_gather(View(sent, out.front(), Element::F32),
-                                   Buffer(received, sum(in), Element::F32), in);
-  }
-  return group->start_all_to_all(View(sent, sum(out), Element::F32), out,
-                                 Buffer(received, sum(in), Element::F32), in);
+  if (exchange.gathers) return group->start_all_gather(sent, received, in);
+  return group->start_all_to_all(sent, times(exchange.sent, columns), received, in);
 }
 
-Request return_rows(const Exchange& exchange, const float* received, float* sent,
-                    std::int64_t columns, Communicator* group) {
-  const std::vector<std::int64_t> out = times(exchange.received, columns);
-  const std::vector<std::int64_t> in = times(exchange.sent, columns);
-  return group->start_all_to_all(View(received, sum(out), Element::F32), out,
-                                 Buffer(sent, sum(in), Element::F32), in);
+Request return_rows(const Exchange& exchange, View received, Buffer sent, std::int64_t columns,
+                    Communicator* group) {
+  return group->start_all_to_all(received, times(exchange.received, columns), sent,
+                                 times(exchange.sent, columns));
 }
 
 Request scatter_sums(const Exchange& exchange, Buffer received, Buffer own, Communicator* group) {

@@ -67,12 +67,12 @@ struct TokenRouting {
 // Tells every rank of the group (null: this rank alone) what it will receive.
 Result<Exchange> plan_exchange(const TokenRouting& routing, Communicator* group);
 
-// Rows of `columns` floats begin to travel along the exchange: out to the experts' ranks, and back.
-// Where it gathers, `sent` has each token once.
-Request send_rows(const Exchange& exchange, const float* sent, float* received,
-                  std::int64_t columns, Communicator* group);
-Request return_rows(const Exchange& exchange, const float* received, float* sent,
-                    std::int64_t columns, Communicator* group);
+// Rows of `columns` elements begin to travel along the exchange: out to the experts' ranks, and
+// back. Where it gathers, `sent` has each token once.
+Request send_rows(const Exchange& exchange, View sent, Buffer received, std::int64_t columns,
+                  Communicator* group);
+Request return_rows(const Exchange& exchange, View received, Buffer sent, std::int64_t columns,
+                    Communicator* group);
 // The way back where it gathers: `own` becomes each token's sum; `received` is used up.
 Request scatter_sums(const Exchange& exchange, Buffer received, Buffer own, Communicator* group);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/context.h"
+#include "runtime/packing.h"
 #include "schedule/library.h"
 #include "schedule/text.h"
 
@@ -63,12 +64,12 @@ Result<Storage> Executor::take(Way way, int chunk, int micro_batch) {
   Coordinates at = rank_->at;
   at.pp = source.rank;
   const Sharding sharding = sharding_of(rank_->plan);
+  const bool narrow = forward && rank_->format != Multiply::F32;
   Storage data = rank_->pool.matrix(static_cast<std::int64_t>(tokens_outside(sharding)),
-                                    rank_->model().hidden);
+                                    rank_->model().hidden, narrow ? Form::Bf16 : Form::F32);
   const int tag = tag_of(forward, schedule_.chunks_per_rank, chunk, micro_batch);
   const OpTimer timer(rank_->log, StepWork::Receive);
-  TRY(rank_->groups.world->receive(Buffer(data.data(), data.count(), Element::F32),
-                                   rank_->grid.rank_of(at), tag));
+  TRY(rank_->groups.world->receive(buffer_of(data), rank_->grid.rank_of(at), tag));
   return data;
 }
 
@@ -86,8 +87,7 @@ Status Executor::give(Way way, int chunk, int micro_batch, Storage data) {
   Coordinates at = rank_->at;
   at.pp = target.rank;
   const int tag = tag_of(forward, schedule_.chunks_per_rank, target.chunk, micro_batch);
-  Request request = rank_->groups.world->start_send(View(data.data(), data.count(), Element::F32),
-                                                    rank_->grid.rank_of(at), tag);
+  Request request = rank_->groups.world->start_send(view_of(data), rank_->grid.rank_of(at), tag);
   sent_.push_back({std::move(data), std::move(request)});
   // What has arrived needs its memory no longer.
   std::erase_if(sent_, [](Sent& sent) { return sent.request.done(); });

@@ -32,12 +32,9 @@ kernels::GatedSum gated_sum_of(const OpSite& site, const Op& op) {
           .to_bf16 = site.rounds()};
 }
 
-// The form for a gradient that is read by matmuls alone: of what a linear without bias makes.
+// The form for a gradient that may be read by matmuls alone.
 Form form_of_grad(const OpSite& site, TensorId id) {
-  const int producer = site.producer(id);
-  const bool is_linear = producer >= 0 && op_at(site, producer).kind == OpKind::Matmul &&
-                         site.bias(producer) == nullptr;
-  return is_linear ? site.made_form(id) : Form::F32;
+  return site.only_multiplied(id) ? site.made_form(id) : Form::F32;
 }
 
 // The tensor in which the router left its choice.
@@ -59,17 +56,18 @@ kernels::SumRows sum_lists(const Lists& lists, const Storage& from, Storage& to,
           .from_narrow = bf16_of(from)};
 }
 
-// The rows to send, one for each destination of a token.
-Storage rows_to_send(const OpSite& site, const Storage& tokens) {
+// The rows to send, one for each destination of a token; where all go to all, each token once.
+Storage rows_to_send(const OpSite& site, const Storage& tokens, Form form) {
   const Exchange& x = site.run.exchange;
-  if (x.gathers) {
-    Storage each = site.rank.pool.matrix(tokens.rows(), tokens.columns());
-    std::copy_n(tokens.data(), tokens.count(), each.data());
-    return each;
-  }
-  Storage rows = site.rank.pool.matrix(x.rows_sent(), tokens.columns());
-  site.rank.backend.run(kernels::PickRows{tokens.data(), x.sent_token.data(), rows.data(),
-                                          rows.rows(), rows.columns()});
+  const std::int64_t count = x.gathers ? tokens.rows() : x.rows_sent();
+  Storage rows = site.rank.pool.matrix(count, tokens.columns(), form);
+  site.rank.backend.run(kernels::PickRows{.from = floats_of(tokens),
+                                          .index = x.sent_token.data(),
+                                          .to = floats_of(rows),
+                                          .rows = rows.rows(),
+                                          .columns = rows.columns(),
+                                          .from_narrow = bf16_of(tokens),
+                                          .to_narrow = bf16_of(rows)});
   return rows;
 }
 
@@ -79,9 +77,8 @@ Status merge_scattered(const OpSite& site, const Storage& received, const OpSite
   Storage all = site.rank.pool.matrix(received.rows(), received.columns());
   std::copy_n(received.data(), received.count(), all.data());
   Storage own = site.rank.pool.matrix(to.storage.rows(), received.columns());
-  TRY(travel(site.rank, scatter_sums(x, Buffer(all.data(), all.count(), Element::F32),
-                                     Buffer(own.data(), own.count(), Element::F32),
-                                     site.rank.groups.ep.get())));
+  TRY(travel(site.rank,
+             scatter_sums(x, buffer_of(all), buffer_of(own), site.rank.groups.ep.get())));
   float* const sum = to.storage.data();
   if (to.fresh) {
     std::copy_n(own.data(), own.count(), sum);
@@ -96,7 +93,7 @@ Status merge_returned(const OpSite& site, const Storage& received, const OpSite:
   const Exchange& x = site.run.exchange;
   if (x.gathers) return merge_scattered(site, received, to);
   Storage rows = site.rank.pool.matrix(x.rows_sent(), received.columns());
-  TRY(travel(site.rank, return_rows(x, received.data(), rows.data(), rows.columns(),
+  TRY(travel(site.rank, return_rows(x, view_of(received), buffer_of(rows), rows.columns(),
                                     site.rank.groups.ep.get())));
   site.rank.backend.run(sum_lists(x.sent_of_token, rows, to.storage, to.fresh));
   return {};
@@ -173,10 +170,12 @@ Status dispatch(const OpSite& site, int index) {
                                           group));
   }
   if (group == nullptr) return {};  // the tokens are where they belong
-  const Storage rows = rows_to_send(site, site.value(op.inputs.front()));
-  Storage& received = site.make_value(op.outputs.front(), site.run.exchange.rows_received());
-  return travel(site.rank,
-                send_rows(site.run.exchange, rows.data(), received.data(), rows.columns(), group));
+  const Storage& tokens = site.travelling(op.inputs.front());
+  const Storage rows = rows_to_send(site, tokens, tokens.form());
+  Storage& received =
+      site.make_value(op.outputs.front(), site.run.exchange.rows_received(), rows.form());
+  return travel(site.rank, send_rows(site.run.exchange, view_of(rows), buffer_of(received),
+                                     rows.columns(), group));
 }
 
 Status dispatch_input_grad(const OpSite& site, int index) {
@@ -213,19 +212,22 @@ void permute(const OpSite& site, int index) {
 void permute_input_grad(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   const Exchange& x = site.run.exchange;
-  const Storage& from = site.grad(op.outputs.front());
   if (op.name == "permute") {
+    const Storage& from = site.grad(op.outputs.front());
     const OpSite::Target to = site.grad_target(op.inputs.front(), x.rows_received());
     site.rank.backend.run(sum_lists(x.copies_of_row, from, to.storage, to.fresh));
   } else {
+    const Storage& from = site.waiting_grad(op.outputs.front());
     const TensorId in = op.inputs.front();
-    Storage& to = site.make_grad(in, x.copies(), form_of_grad(site, in));
-    site.rank.backend.run(kernels::PickRows{.from = from.data(),
+    const Form form = bf16_of(from) == nullptr ? form_of_grad(site, in) : Form::Bf16;
+    Storage& to = site.make_grad(in, x.copies(), form);
+    site.rank.backend.run(kernels::PickRows{.from = floats_of(from),
                                             .index = x.copy_row.data(),
                                             .to = floats_of(to),
                                             .rows = to.rows(),
                                             .columns = to.columns(),
                                             .scale = share_of_gradient(site),
+                                            .from_narrow = bf16_of(from),
                                             .to_narrow = bf16_of(to)});
   }
 }
@@ -241,9 +243,12 @@ Status combine(const OpSite& site, int index) {
 Status combine_input_grad(const OpSite& site, int index) {
   if (site.rank.groups.ep == nullptr) return {};
   const Op& op = op_at(site, index);
-  const Storage rows = rows_to_send(site, site.grad(op.outputs.front()));
-  const OpSite::Target to = site.grad_target(op.inputs.front(), site.run.exchange.rows_received());
-  return travel(site.rank, send_rows(site.run.exchange, rows.data(), to.storage.data(),
+  const TensorId in = op.inputs.front();
+  const TensorId copies = op_at(site, site.producer(in)).inputs.front();
+  const Form form = site.travelling_form_of_grad(copies);
+  const Storage rows = rows_to_send(site, site.grad(op.outputs.front()), form);
+  Storage& received = site.make_grad(in, site.run.exchange.rows_received(), rows.form());
+  return travel(site.rank, send_rows(site.run.exchange, view_of(rows), buffer_of(received),
                                      rows.columns(), site.rank.groups.ep.get()));
 }
 

@@ -4,28 +4,34 @@
 // the entrance: the norm's (ops_norm.cc).
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/ops.h"
+#include "runtime/packing.h"
 
 namespace narrows::ops {
 namespace {
-
-Buffer all_of(Storage& s) { return {s.data(), s.count(), Element::F32}; }
-View all_of(const Storage& s) { return {s.data(), s.count(), Element::F32}; }
 
 // The whole of `from` reduced over the group, this rank's part added to the gradient of `id`.
 Status scatter_into(const OpSite& site, Storage& from, TensorId id, Communicator& group) {
   const std::int64_t rows = from.rows() / group.size();
   const OpSite::Target to = site.grad_target(id, rows);
-  if (to.fresh) return group.reduce_scatter(all_of(from), all_of(to.storage));
+  if (to.fresh) return group.reduce_scatter(buffer_of(from), buffer_of(to.storage));
   Storage part = site.rank.pool.matrix(rows, from.columns());
-  TRY(group.reduce_scatter(all_of(from), all_of(part)));
+  TRY(group.reduce_scatter(buffer_of(from), buffer_of(part)));
   site.rank.backend.run(
       kernels::Add{part.data(), to.storage.data(), to.storage.data(), part.count()});
   return {};
 }
 
-// A sum of numbers of bf16 is not one itself.
-void round_sum(const OpSite& site, Storage& sum) {
-  if (site.rounds()) site.rank.backend.round_to_bf16(sum.data(), sum.count());
+// The gradient's parts of all ranks, of which this one's is `part`.
+Status gather_gradient(const OpSite& site, const Storage& part, TensorId id, Communicator& group) {
+  const Form form = site.travelling_form_of_grad(id);
+  Storage& whole = site.make_grad(id, part.rows() * group.size(), form);
+  if (form == Form::F32) return group.all_gather(view_of(part), buffer_of(whole));
+  std::uint16_t* const own = bf16_of(whole) + group.rank() * part.count();
+  site.rank.backend.run(kernels::PackRows{.wide = const_cast<float*>(part.data()),
+                                          .halves = own,
+                                          .rows = part.rows(),
+                                          .columns = part.columns()});
+  return group.all_gather(View(own, part.count(), Element::Bf16), buffer_of(whole));
 }
 
 }  // namespace
@@ -33,25 +39,21 @@ void round_sum(const OpSite& site, Storage& sum) {
 Status tensor_collective(const OpSite& site, int index) {
   const Op& op = op_at(site, index);
   Communicator& group = *site.rank.groups.tp;
-  Storage& in = site.value(op.inputs.front());
+  Storage& in = site.travelling(op.inputs.front());
   const TensorId out = op.outputs.front();
   switch (op.collective.what) {
     case CollectiveKind::AllGather: {
-      Storage& whole = site.make_value(out, in.rows() * group.size());
-      return group.all_gather(all_of(std::as_const(in)), all_of(whole));
+      Storage& whole = site.make_value(out, in.rows() * group.size(), in.form());
+      return group.all_gather(view_of(in), buffer_of(whole));
     }
     case CollectiveKind::ReduceScatter: {
-      Storage& part = site.make_value(out, in.rows() / group.size());
-      TRY(group.reduce_scatter(all_of(in), all_of(part)));
-      round_sum(site, part);
-      return {};
+      Storage& part = site.make_value(out, in.rows() / group.size(), in.form());
+      return group.reduce_scatter(buffer_of(in), buffer_of(part));
     }
-    default: {
-      TRY(group.all_reduce(all_of(in)));
-      round_sum(site, in);
-      site.value(out) = std::move(in);
+    default:
+      TRY(group.all_reduce(buffer_of(in)));
+      site.waiting_value(out) = std::move(in);
       return {};
-    }
   }
 }
 
@@ -63,11 +65,8 @@ Status tensor_collective_input_grad(const OpSite& site, int index) {
   switch (op.collective.what) {
     case CollectiveKind::AllGather:
       return scatter_into(site, dout, in, group);
-    case CollectiveKind::ReduceScatter: {
-      const OpSite::Target whole = site.grad_target(in, dout.rows() * group.size());
-      ASSERT(whole.fresh);
-      return group.all_gather(all_of(std::as_const(dout)), all_of(whole.storage));
-    }
+    case CollectiveKind::ReduceScatter:
+      return gather_gradient(site, dout, in, group);
     default:
       return {};  // every rank's part has the gradient of the sum (an alias)
   }

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "base/result.h"
+
 namespace narrows {
 namespace {
 
@@ -36,6 +38,20 @@ void unpack(Storage& matrix, Backend& backend, StoragePool& pool) {
   backend.run(op);
   matrix = std::move(wide);
 }
+
+namespace {
+
+Element element_of(const Storage& matrix) {
+  ASSERT(matrix.form() != Form::Fp8);
+  return matrix.form() == Form::Bf16 ? Element::Bf16 : Element::F32;
+}
+
+}  // namespace
+
+View view_of(const Storage& matrix) {
+  return {matrix.memory(), matrix.count(), element_of(matrix)};
+}
+Buffer buffer_of(Storage& matrix) { return {matrix.memory(), matrix.count(), element_of(matrix)}; }
 
 const std::uint16_t* bf16_of(const Storage& matrix) {
   return matrix.form() == Form::Bf16 ? static_cast<const std::uint16_t*>(matrix.memory()) : nullptr;

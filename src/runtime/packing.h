@@ -5,6 +5,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "comm/buffer.h"
 #include "runtime/backend.h"
 #include "runtime/storage.h"
 
@@ -13,6 +14,10 @@ namespace narrows {
 // Nothing if it is in the form already, or empty.
 void pack(Storage& matrix, Form form, Backend& backend, StoragePool& pool);
 void unpack(Storage& matrix, Backend& backend, StoragePool& pool);
+
+// What travels: the whole matrix, floats or numbers of bf16.
+View view_of(const Storage& matrix);
+Buffer buffer_of(Storage& matrix);
 
 // As numbers of bf16; null in another form.
 const std::uint16_t* bf16_of(const Storage& matrix);

@@ -98,6 +98,40 @@ TEST_CASE("communicator: bf16 is added in f32 and rounded to nearest even") {
   }));
 }
 
+TEST_CASE("communicator: a scattered sum of bf16 may lie elsewhere or in its piece of the parts") {
+  // Small whole numbers: sums of eight are numbers of bf16.
+  const auto bf16 = [](float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return static_cast<std::uint16_t>(bits >> 16);
+  };
+  const auto part = [](int rank, std::int64_t i) { return std::floor(value(rank, i) / 4); };
+  constexpr std::int64_t kEach = 77;
+  for (const Algorithm algorithm : kAlgorithms) {
+    for (const int ranks : {1, 2, 3, 8}) {
+      INFO(to_string(algorithm) << " of " << ranks);
+      expect_success(on_threads(world_of(ranks, 2), [&](Communicator& comm) -> Status {
+        comm.use(algorithm);
+        std::vector<std::uint16_t> parts, sums;
+        for (std::int64_t i = 0; i < kEach * ranks; ++i) {
+          float sum = 0;
+          for (int rank = 0; rank < ranks; ++rank) sum += part(rank, i);
+          parts.push_back(bf16(part(comm.rank(), i)));
+          if (i / kEach == comm.rank()) sums.push_back(bf16(sum));
+        }
+        std::vector<std::uint16_t> again = parts;
+        std::vector<std::uint16_t> out(kEach);
+        TRY(comm.reduce_scatter(parts, out));
+        if (out != sums) return differ("reduce_scatter", comm.rank());
+        const std::span<std::uint16_t> own(again.data() + comm.rank() * kEach, kEach);
+        TRY(comm.reduce_scatter(again, own));
+        return std::equal(own.begin(), own.end(), sums.begin()) ? Status()
+                                                                : differ("in place", comm.rank());
+      }));
+    }
+  }
+}
+
 TEST_CASE("communicator: messages of one tag keep their order, other tags overtake") {
   expect_success(on_threads({.ranks = 2}, [](Communicator& comm) -> Status {
     std::vector<float> a = {1}, b = {2}, c = {3};

@@ -120,6 +120,35 @@ TEST_CASE("precision: what bf16 kept gives the gradients of what it dropped and 
   }
 }
 
+TEST_CASE(
+    "precision: bf16 on two ranks is one rank's to its rounding, and bytes where nothing is "
+    "split") {
+  ModelSpec model = model_of_width_128();
+  Strategy s = in(Recipe::Bf16, 2);
+  const auto trained = [&] {
+    const testing::Trained result = testing::train(testing::small_plan(model, s, 32, 4));
+    REQUIRE(result.error == "");
+    return result;
+  };
+  const testing::Trained routed = trained();
+  s.pp = 2;
+  CHECK(testing::difference(trained(), routed).relative == 0);
+  s.pp = 1;
+  s.dp = s.ep = 2;
+  s.micro_batches = 1;
+  CHECK(testing::difference(trained(), routed).relative < 1e-2);
+  s = in(Recipe::Bf16, 2);
+  model.moe.reset();  // a token that is routed elsewhere changes an expert's gradient
+  const testing::Trained dense = trained();
+  s.tp = 2;
+  for (const bool sequence_parallel : {false, true}) {
+    s.sequence_parallel = sequence_parallel;
+    const testing::Difference worst = testing::difference(trained(), dense);
+    INFO(worst.tensor << ", sequence parallel " << sequence_parallel);
+    CHECK(worst.relative < 1e-2);
+  }
+}
+
 TEST_CASE("precision: fp8-block gives the loss of f32 to two digits, and gradients to one") {
   ModelSpec model = model_of_width_128();
   model.moe.reset();  // with few tokens, one that is routed elsewhere changes an expert's gradient
