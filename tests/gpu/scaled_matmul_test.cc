@@ -137,12 +137,19 @@ TEST_CASE("gpu scaled matmul: E4M3 with scales by block, against the same number
     for (const bool blocks : {true, false}) {
       INFO((blocks ? "128x128" : "1x128") << " scales of b");
       Random random(3);
-      const std::int64_t m = d.is_small() ? 132 : 516, n = 144, k = d.is_small() ? 272 : 1040;
+      // No multiple of 4 is ours on Hopper too, a large one cuBLASLt's there.
+      const std::int64_t m = d.is_small() ? 131 : 516, n = 144, k = d.is_small() ? 272 : 1040;
       const Quantised a = quantised(d, random, 1, m, k, false);
       const Quantised b = quantised(d, random, 1, n, k, blocks);
       const Values c = d.result(Type::F32, m * n);
-      d.run(gpu::ScaledMatmul{Type::F32, blocks, m, n, k, a.data(), a.scale_data(), b.data(),
-                              b.scale_data(), 0, c.data()});
+      const Status ran =
+          d.gpu().run(gpu::ScaledMatmul{Type::F32, blocks, m, n, k, a.data(), a.scale_data(),
+                                        b.data(), b.scale_data(), 0, c.data()});
+      if (!d.is_small() && !ran.has_value() && ran.error().code == ErrorCode::Unsupported) {
+        WARN(ran.error().message);  // an older cuBLASLt
+        continue;
+      }
+      Device::need(ran);
       std::vector<float> truth;
       for (std::int64_t i = 0; i < m; ++i) {
         for (std::int64_t j = 0; j < n; ++j)
