@@ -248,7 +248,7 @@ const char* version_of(const MatmulLibrary* l) { return l == nullptr ? "" : l->v
 
 Code run(Context& context, const Matmul& op) { return run_row_major(context, op); }
 
-Code scaled_by_library(Context& context, const ScaledMatmul& op) {
+Code scaled_by_library(Context& context, const ScaledMatmul& op, std::int64_t pitch) {
   const int by_row = CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
   const int by_block = CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
   const Shape s{.in = CUDA_R_8F_E4M3,
@@ -258,8 +258,8 @@ Code scaled_by_library(Context& context, const ScaledMatmul& op) {
                 .m = op.n,
                 .n = op.m,
                 .k = op.k,
-                .stride_a = op.k,
-                .stride_b = op.k,
+                .stride_a = pitch,
+                .stride_b = pitch,
                 .stride_c = op.n,
                 .scale_a = op.b_blocks ? by_block : by_row,
                 .scale_b = by_row,

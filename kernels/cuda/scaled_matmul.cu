@@ -3,24 +3,17 @@
 // §3.3). Bytes become f16, which holds them exactly, on their way into registers, and are
 // multiplied at f16's rate on every chip. On Hopper nothing is lost by that: mma.sync has no E4M3
 // there, what the assembler makes of m16n8k32 is two products in f16 and twelve conversions, which
-// this way are shared by a warp's fragments. Dense ones on Hopper are cuBLASLt's, whose wgmma has
-// E4M3's rate.
-//
-// Refused: n or k that is no multiple of 16, addresses that are none of 16, sums whose groups do
-// not begin at multiples of 128.
+// this way are shared by a warp's fragments.
 //
 // Floor: 2 m n k FLOPs at the rate of E4M3, where there is one. Shared memory: 64 KiB, 48 of short
 // groups' tiles; one block a multiprocessor, for sums are held twice.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "kernels/cuda/matmul_tiles.cuh"
+#include "kernels/cuda/scaled_matmul.cuh"
 
 namespace narrows::gpu {
 namespace {
-
-// Two bytes stand for one bf16 where tiles are concerned: a step is 128 numbers, one scale.
-constexpr int kScaled = 2 * kStep;
 
 struct Work {
   Operand left, right;
@@ -189,35 +182,19 @@ Code launch_groups(Context& context, const GroupedScaledMatmul& op) {
                             : start_kernel<kTileSide>(context, op, order);
 }
 
-Code check(Context& context, const GroupedScaledMatmul& op) {
-  const std::int64_t end = op.begin[op.groups];
-  if ((op.groups_sum ? op.k : op.m) != end) {
-    return refuse(context, Code::Invalid, "scaled matmul: groups end at %lld, expected %lld",
-                  static_cast<long long>(end), static_cast<long long>(op.groups_sum ? op.k : op.m));
-  }
-  if (op.n % 16 != 0 || op.k % 16 != 0 || !aligned(16, op.a, op.b, op.c)) {
-    return refuse(context, Code::Unsupported,
-                  "scaled matmul: n and k in 16s at multiples of 16 bytes, found %lld and %lld",
-                  static_cast<long long>(op.n), static_cast<long long>(op.k));
-  }
-  for (std::int64_t e = 0; op.groups_sum && e < op.groups; ++e) {
-    if (op.begin[e] % kScaled == 0) continue;
-    return refuse(context, Code::Unsupported,
-                  "scaled matmul: sums begin at multiples of 128, group %lld at %lld",
-                  static_cast<long long>(e), static_cast<long long>(op.begin[e]));
-  }
-  if (std::max({op.m, op.n, op.k}) <= INT32_MAX - kTileSide) return Code::Ok;
-  return refuse(context, Code::Unsupported, "scaled matmul: more than 2^31 rows or columns");
-}
-
 }  // namespace
 
-Code run(Context& context, const GroupedScaledMatmul& op) {
-  if (op.groups < 1 || op.m < 1 || op.n < 1 || (op.k < 1 && !op.groups_sum)) return Code::Ok;
-  const Code fits = check(context, op);
-  if (fits != Code::Ok) return fits;
-  const std::int64_t scales =
-      op.b_blocks ? tiles_of(op.n) * block_scale_stride(op.k) : tiles_of(op.k) * op.n;
+TileOrder order_of(const GroupedScaledMatmul& op, int height) {
+  const int groups = static_cast<int>(op.groups), across = tiles_in(op.n, kTileSide);
+  if (!op.groups_sum) return order_of_rows(op.begin, groups, height, across);
+  return order_of_sums(op.begin, groups, tiles_in(op.m, height), across);
+}
+
+std::int64_t scales_of_b(const GroupedScaledMatmul& op) {
+  return op.b_blocks ? tiles_of(op.n) * block_scale_stride(op.k) : tiles_of(op.k) * op.n;
+}
+
+Code scaled_by_kernel(Context& context, const GroupedScaledMatmul& op) {
   for (std::int64_t e = 0; e < op.groups; e += kMostGroups) {
     GroupedScaledMatmul part = op;
     part.groups = std::min<std::int64_t>(kMostGroups, op.groups - e);
@@ -226,31 +203,12 @@ Code run(Context& context, const GroupedScaledMatmul& op) {
       part.c = element_at(op.c, op.out, e * op.m * op.n);
     } else {
       part.b = op.b + e * op.n * op.k;
-      part.scale_b = op.scale_b + e * scales;
+      part.scale_b = op.scale_b + e * scales_of_b(op);
     }
     const Code code = launch_groups(context, part);
     if (code != Code::Ok) return code;
   }
   return Code::Ok;
-}
-
-Code run(Context& context, const ScaledMatmul& op) {
-  if (context.architecture / 10 == 9 && op.m % 4 == 0 && op.n % 16 == 0 && op.k % 16 == 0)
-    return scaled_by_library(context, op);
-  const std::int64_t begin[] = {0, op.m};
-  return run(context, GroupedScaledMatmul{.out = op.out,
-                                          .b_blocks = op.b_blocks,
-                                          .groups = 1,
-                                          .m = op.m,
-                                          .n = op.n,
-                                          .k = op.k,
-                                          .begin = begin,
-                                          .a = op.a,
-                                          .scale_a = op.scale_a,
-                                          .b = op.b,
-                                          .scale_b = op.scale_b,
-                                          .beta = op.beta,
-                                          .c = op.c});
 }
 
 }  // namespace narrows::gpu

@@ -46,6 +46,8 @@ struct Group {
 struct EmulatedContext : Context {
   Group* group = nullptr;  // borrows the machine's
   int rank = 0;
+  bool multiplies = false;
+  std::vector<float> scratch_memory;
 };
 
 struct Machine {
@@ -77,6 +79,9 @@ Code open(std::int32_t device, Context** out, char* problem, std::size_t size) {
   context->device = device;
   context->multiprocessors = 2;
   context->architecture = shape().architecture;
+  context->multiplies = shape().multiplies;
+  context->scratch_memory.resize(kScratchBytes / 4);
+  context->scratch = context->scratch_memory.data();
   *out = context;
   return Code::Ok;
 }
@@ -191,10 +196,46 @@ Code run(Context& context, const Collective& op) {
   return Code::Ok;
 }
 
-Code run(Context& context, const Matmul&) { return without(context, "cuBLASLt"); }
-Code scaled_by_library(Context& context, const ScaledMatmul&) {
-  return without(context, "cuBLASLt");
+Code run(Context& context, const Matmul& op) {
+  if (!static_cast<EmulatedContext&>(context).multiplies) return without(context, "cuBLASLt");
+  for (std::int64_t i = 0; i < op.m; ++i) {
+    for (std::int64_t j = 0; j < op.n; ++j) {
+      double sum = 0;
+      for (std::int64_t l = 0; l < op.k; ++l) {
+        const std::int64_t a = op.transpose_a ? l * op.stride_a + i : i * op.stride_a + l;
+        const std::int64_t b = op.transpose_b ? j * op.stride_b + l : l * op.stride_b + j;
+        sum += double{number(op.type, op.a, a)} * number(op.type, op.b, b);
+      }
+      const std::int64_t at = i * op.stride_c + j;
+      if (op.beta != 0) sum += double{op.beta} * number(op.out, op.c, at);
+      set_number(op.out, op.c, at, static_cast<float>(sum));
+    }
+  }
+  return Code::Ok;
 }
+
+Code scaled_by_library(Context& context, const ScaledMatmul& op, std::int64_t pitch) {
+  if (!static_cast<EmulatedContext&>(context).multiplies) return without(context, "cuBLASLt");
+  if (op.m % 4 != 0 || op.n % 16 != 0 || op.k % 16 != 0)
+    return refuse(context, Code::Unsupported, "no such matmul");
+  const std::int64_t stride = block_scale_stride(op.k);
+  for (std::int64_t i = 0; i < op.m; ++i) {
+    for (std::int64_t j = 0; j < op.n; ++j) {
+      double sum = 0;
+      for (std::int64_t l = 0; l < op.k; ++l) {
+        const std::int64_t t = l / 128;
+        const float scale_b = op.scale_b[op.b_blocks ? j / 128 * stride + t : t * op.n + j];
+        sum += double{e4m3_value(op.a[i * pitch + l])} * op.scale_a[t * op.m + i] *
+               e4m3_value(op.b[j * pitch + l]) * scale_b;
+      }
+      const std::int64_t at = i * op.n + j;
+      if (op.beta != 0) sum += double{op.beta} * number(op.out, op.c, at);
+      set_number(op.out, op.c, at, static_cast<float>(sum));
+    }
+  }
+  return Code::Ok;
+}
+
 Code run(Context& context, const Copy& op) { return copy(&context, op.to, op.from, op.bytes); }
 
 void emulate(const Emulated& shape) {

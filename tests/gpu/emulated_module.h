@@ -1,6 +1,6 @@
 // The table of gpu.so (kernels/cuda/gpu.h) over the emulation: memory is the host's, every verb
-// with kernels of our own runs, and what needs cuBLASLt or CUPTI is refused. Collectives are among
-// threads of this process, each with a context of its own.
+// with kernels of our own runs, and what needs CUPTI is refused, and cuBLASLt unless asked for.
+// Collectives are among threads of this process, each with a context of its own.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,6 +17,7 @@ struct Emulated {
   int devices = 1;
   int architecture = 80;
   bool has_nccl = true;
+  bool multiplies = false;  // what cuBLASLt would, by plain loops
 };
 void emulate(const Emulated& machine);
 

@@ -248,6 +248,13 @@ void await_copies(int pending) {
 }  // namespace emulated
 
 std::uint8_t to_e4m3(float x) { return e4m3_of(x); }
+float e4m3_value(std::uint32_t byte) {
+  const int exponent = static_cast<int>(byte >> 3 & 15u), mantissa = static_cast<int>(byte & 7u);
+  if ((byte & 0x7fu) == 0x7fu) return std::nanf("");
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                   : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  return (byte & 0x80u) != 0 ? -size : size;
+}
 
 namespace {
 
@@ -299,13 +306,6 @@ std::uint32_t f16_bits(float x) {
     if (f16_value(bits) == std::fabs(x)) return bits | (std::signbit(x) ? 0x8000u : 0u);
   }
   return 0x7fffu;
-}
-float e4m3_value(std::uint32_t byte) {
-  const int exponent = static_cast<int>(byte >> 3 & 15u), mantissa = static_cast<int>(byte & 7u);
-  if ((byte & 0x7fu) == 0x7fu) return std::nanf("");
-  const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
-                                   : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-  return (byte & 0x80u) != 0 ? -size : size;
 }
 std::array<std::uint16_t, 256> all_e4m3() {
   std::array<std::uint16_t, 256> table{};

@@ -104,6 +104,7 @@ inline std::uint32_t pack_bf16(float low, float high) {
 }
 
 std::uint8_t to_e4m3(float x);
+float e4m3_value(std::uint32_t byte);
 
 inline void copy_async(void* to, const void* from, bool valid) {
   emulated::copy_async(to, from, valid);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "gpu/device.h"
+#include "gpu/emulated_module.h"
 #include "kernels/cuda/tile_order.h"
 
 namespace narrows::test {
@@ -120,6 +121,15 @@ void check_groups(Device& d, const Case& c, bool blocks, Type out) {
   CHECK(distance(d.read(to), truth) <= tolerance_of(d, false, out));
 }
 
+void check_groups_by_library(const Case& c, bool blocks) {
+  gpu::emulate({.architecture = 90, .multiplies = true});
+  Result<Gpu> opened = Gpu::open(gpu::emulated_api());
+  gpu::emulate({});
+  REQUIRE(opened.has_value());
+  Device d("emulated Hopper", std::move(*opened));
+  check_groups(d, c, blocks, Type::F32);
+}
+
 }  // namespace
 
 TEST_CASE("gpu scaled matmul: E4M3 with scales by block, against the same numbers in double") {
@@ -206,6 +216,16 @@ TEST_CASE("gpu scaled matmul: more groups than one launch takes") {
     check_groups(d, rows, true, Type::F32);
     check_groups(d, sums, false, Type::F32);
   });
+}
+
+TEST_CASE("gpu scaled matmul: on Hopper a library takes one group after the other") {
+  // Rows in fours; one group is empty.
+  check_groups_by_library({false, {0, 32, 32, 164}, 272, 144}, true);
+  check_groups_by_library({false, {0, 128, 132}, 144, 272}, false);
+  check_groups_by_library({true, {0, 128, 384, 464}, 72, 144}, false);
+  // What it cannot take the kernel does.
+  check_groups_by_library({false, {0, 33, 164}, 272, 144}, true);
+  check_groups_by_library({true, {0, 128, 128, 384}, 72, 144}, false);
 }
 
 TEST_CASE("gpu scaled matmul: what the kernel cannot take is named") {
