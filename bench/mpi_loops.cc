@@ -57,21 +57,19 @@ void exchange(const Site& s, int count, Send send, Receive receive) {
   MPI_Waitall(static_cast<int>(at), open.data(), MPI_STATUSES_IGNORE);
 }
 
-void add(const float* from, float* to, int count) {
-  for (int i = 0; i < count; ++i) to[i] += from[i];
-}
-
 // Every process ends with the sum of its own piece in `own`.
 void reduce_scatter(Site& s, float* in, float* own, int piece) {
   const auto room = [&](int peer) {
     return s.room.data() + static_cast<std::ptrdiff_t>(peer) * piece;
   };
-  if (own != in + static_cast<std::ptrdiff_t>(s.rank) * piece)
-    std::copy_n(in + static_cast<std::ptrdiff_t>(s.rank) * piece, piece, own);
   exchange(
       s, piece, [&](int peer) { return in + static_cast<std::ptrdiff_t>(peer) * piece; }, room);
+  const float* sum = in + static_cast<std::ptrdiff_t>(s.rank) * piece;
   for (int peer = 0; peer < s.size; ++peer) {
-    if (peer != s.rank) add(room(peer), own, piece);
+    if (peer == s.rank) continue;
+    const float* const from = room(peer);
+    for (int i = 0; i < piece; ++i) own[i] = sum[i] + from[i];
+    sum = own;
   }
 }
 
