@@ -69,8 +69,9 @@ LayoutCost layout_cost(const BlockLayout& layout, ItemPricer& pricer) {
 }
 
 Bytes stage_message(const BlockLayout& layout, const BlockPricer& blocks) {
-  return tokens_outside(layout.sharding) * blocks.model().hidden *
-         size_of(stored_dtype(blocks.software(), layout.recipe));
+  const Bytes activation = size_of(activation_dtype(layout.recipe));
+  const Bytes gradient = size_of(stored_dtype(blocks.software(), layout.recipe));
+  return tokens_outside(layout.sharding) * blocks.model().hidden * (activation + gradient) / 2;
 }
 
 Tick send_time(const Strategy& strategy, const BlockLayout& layout, const Grid& grid,

@@ -111,7 +111,8 @@ class StepCost {
   Tick send_;
 };
 
-// What crosses from a pipeline stage to the next, of one micro-batch and rank.
+// What crosses from a pipeline stage to the next, of one micro-batch and rank: the mean of
+// activations, which travel in the recipe's format, and of gradients, as the stack stores them.
 Bytes stage_message(const BlockLayout& layout, const BlockPricer& blocks);
 
 // The latency of one activation between neighbouring pipeline ranks; 0 with one of them.

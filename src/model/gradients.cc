@@ -245,24 +245,29 @@ class Differentiator {
     mirror.direction = Direction::InputGrad;
     mirror.forward = index_of(op);
     std::swap(mirror.inputs, mirror.outputs);
+    const bool in_context = op.collective.axis == Axis::Cp;
+    const double summed = in_context ? 1 : graph_.summed_gradients;
+    const double multiplied = in_context ? 1 : graph_.multiplied_gradients;
     switch (op.collective.what) {
       case CollectiveKind::AllGather:
         mirror.collective.what = CollectiveKind::ReduceScatter;
+        mirror.collective.bytes = summed * op.collective.bytes;
         if (op.collective.axis == Axis::Cp && fusions_.stepwise_context) pass_round(op, mirror);
         break;
       case CollectiveKind::ReduceScatter:
         mirror.collective.what = CollectiveKind::AllGather;
+        mirror.collective.bytes = multiplied * op.collective.bytes;
         break;
       // The backward of dispatch is a combine of dX in the activation format; that of combine
       // dispatches dY, narrow where the stack sends narrow tokens.
       case CollectiveKind::Dispatch: {
         mirror.collective.what = CollectiveKind::Combine;
-        mirror.collective.bytes = partner_bytes(CollectiveKind::Combine);
+        mirror.collective.bytes = summed * partner_bytes(CollectiveKind::Combine);
         break;
       }
       case CollectiveKind::Combine: {
         mirror.collective.what = CollectiveKind::Dispatch;
-        mirror.collective.bytes = partner_bytes(CollectiveKind::Dispatch);
+        mirror.collective.bytes = multiplied * partner_bytes(CollectiveKind::Dispatch);
         break;
       }
       // Keys and values pass round again, and their gradients with them.
@@ -272,6 +277,7 @@ class Differentiator {
       // Without sequence parallelism the all-reduce stands at the region's exit in forward and at
       // its entry in backward.
       default:
+        mirror.collective.bytes = summed * op.collective.bytes;
         break;
     }
     graph_.input_grad.push_back(std::move(mirror));

@@ -67,6 +67,11 @@ struct Graph {
   TensorId input = kNoTensor;   // the residual stream that enters
   bool second_half = false;     // … from another block of the same layer
   TensorId output = kNoTensor;  // … and leaves
+
+  // How many times the bytes of activations their gradients have on the same way: sums, and what
+  // matmuls alone read. Where kernels work in f32, only what a recipe rounds anyway travels so.
+  double summed_gradients = 1;
+  double multiplied_gradients = 1;
 };
 
 // Bytes by lifetime, per micro-batch.

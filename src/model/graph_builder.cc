@@ -3,6 +3,12 @@
 
 namespace narrows {
 
+GraphBuilder::GraphBuilder(Recipe recipe, const Fusions& fusions)
+    : recipe_(recipe), fusions_(fusions) {
+  graph_.summed_gradients = size_of(stored()) / size_of(activation_dtype(recipe));
+  if (recipe != Recipe::Bf16) graph_.multiplied_gradients = graph_.summed_gradients;
+}
+
 TensorId GraphBuilder::tensor(std::string name, Rows rows, double columns, Dtype dtype) {
   graph_.tensors.push_back({std::move(name), rows, columns, dtype});
   return static_cast<TensorId>(graph_.tensors.size()) - 1;
@@ -214,7 +220,8 @@ TensorId GraphBuilder::memory_bound(OpKind kind, const std::string& name,
 }
 
 TensorId GraphBuilder::collective(const std::string& name, TensorId x, TensorId output,
-                                  const CollectiveShape& shape) {
+                                  CollectiveShape shape) {
+  if (shape.axis != Axis::Cp) shape.bytes = shape.bytes / graph_.summed_gradients;
   Op op;
   op.kind = OpKind::Collective;
   op.name = name;

@@ -13,7 +13,7 @@ namespace narrows {
 
 class GraphBuilder {
  public:
-  GraphBuilder(Recipe recipe, const Fusions& fusions) : recipe_(recipe), fusions_(fusions) {}
+  GraphBuilder(Recipe recipe, const Fusions& fusions);
 
   TensorId tensor(std::string name, Rows rows, double columns, Dtype dtype);
   TensorId activation(std::string name, Rows rows, double columns) {
@@ -43,8 +43,9 @@ class GraphBuilder {
   TensorId memory_bound(OpKind kind, const std::string& name,
                         std::initializer_list<TensorId> inputs, TensorId output,
                         double extra_bytes = 0);
-  TensorId collective(const std::string& name, TensorId x, TensorId output,
-                      const CollectiveShape& shape);
+  // `shape` with bytes as they are stored; on their way they are what the recipe rounds them to,
+  // but for context parallelism's.
+  TensorId collective(const std::string& name, TensorId x, TensorId output, CollectiveShape shape);
 
   // Whether the weights of the linears that follow do not train.
   void freeze(bool frozen) { frozen_ = frozen; }

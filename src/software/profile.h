@@ -73,8 +73,8 @@ struct SoftwareProfile {
   Dtype master_dtype = Dtype::F32;
   Dtype moment_dtype = Dtype::F32;  // both of AdamW's moments
   bool master_remainders = false;   // f32 masters of 16-bit weights are the 16 bits that those lack
-  bool wide_storage = false;        // activations and weights are f32 between kernels and on the
-                                    // wire, whatever the recipe multiplies in
+  bool wide_storage = false;        // activations and weights are f32 between kernels, whatever the
+                                    // recipe multiplies in; what it rounds travels rounded
   bool resident_quantised_weights =
       false;  // fp8 recipes keep the fp8 weights only, quantised once a step
   bool quantised_activations = false;  // fp8 recipes keep linear inputs in fp8 for backward

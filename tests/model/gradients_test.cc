@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "model/graph_fixture.h"
@@ -283,6 +284,39 @@ TEST_CASE("gradients: communication is mirrored") {
         CHECK(backward[i].what == CollectiveKind::AllGather);
       if (forward[i].axis != Axis::Ep) CHECK(forward[i].bytes == backward[i].bytes);
     }
+  }
+}
+
+TEST_CASE("gradients: where kernels work in f32, what the recipe rounds travels rounded") {
+  const ModelSpec model = model_named("deepseek-v3");
+  Fusions wide;
+  wide.wide = true;
+  const auto messages = [&](Recipe recipe, const Fusions& fusions) {
+    const BlockKey key{BlockKind::Moe,
+                       {.tp = 4, .sequence_parallel = true, .ep = 8, .etp = 2, .sequence = 8192},
+                       recipe,
+                       fusions};
+    const Graph graph = differentiated(key, model, Recompute::None, balanced(8, 4));
+    std::map<std::string, double> bytes;
+    for (const std::vector<Op>* ops : {&graph.forward, &graph.input_grad}) {
+      for (const Op& op : *ops) {
+        if (op.kind != OpKind::Collective) continue;
+        bytes[op.name + (ops == &graph.forward ? "" : " back")] = op.collective.bytes / byte;
+      }
+    }
+    return bytes;
+  };
+  const auto halves = messages(Recipe::Bf16, {}), floats = messages(Recipe::F32, wide);
+  const auto bf16 = messages(Recipe::Bf16, wide), fp8 = messages(Recipe::Fp8Block, wide);
+  const std::set<std::string> sums = {"tp gather post-attention norm back", "dispatch back",
+                                      "etp gather back"};
+  REQUIRE(floats.size() == 12);
+  for (const auto& [name, bytes] : floats) {
+    INFO(name);
+    const bool is_back = name.ends_with(" back");
+    CHECK(bytes == 2 * halves.at(name));
+    CHECK(bf16.at(name) == (sums.count(name) > 0 ? 2 : 1) * halves.at(name));
+    CHECK(fp8.at(name) == (is_back ? 2 : 1) * halves.at(name));
   }
 }
 
