@@ -11,13 +11,17 @@ namespace narrows::gpu {
 
 struct Libraries;  // cuBLASLt, NCCL and CUPTI as this context has opened them (libraries.cuh)
 
+// For scales of a group that must lie close together.
+inline constexpr std::int64_t kScratchBytes = 8 << 20;
+
 struct Context {
   void* stream = nullptr;
   int device = 0;
   int multiprocessors = 1;
-  int architecture = 80;  // 10 major + minor
-  void* workspace = nullptr;
+  int architecture = 80;      // 10 major + minor
+  void* workspace = nullptr;  // of libraries
   std::int64_t workspace_bytes = 0;
+  float* scratch = nullptr;        // our own, kScratchBytes
   Libraries* libraries = nullptr;  // owned; made and freed by open and close
   char problem[512] = "";
 };
@@ -45,6 +49,7 @@ Code start(Context& context, const char* name, void (*kernel)(Parameters...), co
 Code run(Context& context, const Matmul& op);
 Code run(Context& context, const ScaledMatmul& op);
 Code run(Context& context, const GroupedMatmul& op);
+Code run(Context& context, const GroupedScaledMatmul& op);
 Code run(Context& context, const Attention& op);
 Code run(Context& context, const AttentionGrad& op);
 Code run(Context& context, const Norm& op);
@@ -68,6 +73,9 @@ Code run(Context& context, const SumOfSquares& op);
 Code run(Context& context, const Quantise& op);
 Code run(Context& context, const Copy& op);
 Code run(Context& context, const Collective& op);
+
+// By cuBLASLt, on Hopper (matmul.cu). Rows of a and b begin `pitch` bytes apart.
+Code scaled_by_library(Context& context, const ScaledMatmul& op, std::int64_t pitch);
 
 // The verb's overload for the struct that `op` points to; Invalid if its size is another.
 Code run_verb(Context& context, Verb verb, const void* op, std::size_t op_bytes);

@@ -115,6 +115,45 @@ __device__ __forceinline__ void multiply(float (&d)[4], const std::uint32_t (&a)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// The same of f16.
+__device__ __forceinline__ void multiply_f16(float (&d)[4], const std::uint32_t (&a)[4],
+                                             std::uint32_t b0, std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Four E4M3 as f16, which holds them exactly: the lower two bytes' and the upper two's. The chip's
+// own conversion from sm_89 on. Before, E4M3's bits are moved into f16's exponent and mantissa,
+// where they stand for 2^-8 of it, denormal ones too.
+__device__ __forceinline__ void widen_e4m3(std::uint32_t bytes, std::uint32_t& low,
+                                           std::uint32_t& high) {
+#if __CUDA_ARCH__ >= 890
+  asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.rn.f16x2.e4m3x2 %0, l; cvt.rn.f16x2.e4m3x2 %1, h;}"
+      : "=r"(low), "=r"(high)
+      : "r"(bytes));
+#else
+  const std::uint32_t spread[2] = {__byte_perm(bytes, 0, 0x1404), __byte_perm(bytes, 0, 0x3424)};
+  std::uint32_t out[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::uint32_t small = (spread[i] & 0x80008000u) | (spread[i] >> 1 & 0x3f803f80u);
+    asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out[i]) : "r"(small), "r"(0x5c005c00u));
+  }
+  // 0x7f and 0xff are not numbers, and stay so.
+  const std::uint32_t none = ((bytes & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u;
+  if (none != 0) {
+    for (int i = 0; i < 2; ++i) {
+      if ((none >> (16 * i) & 0x80u) != 0) out[i] |= 0x7fffu;
+      if ((none >> (16 * i) & 0x8000u) != 0) out[i] |= 0x7fff0000u;
+    }
+  }
+  low = out[0];
+  high = out[1];
+#endif
+}
+
 struct Launch {
   int x = 1, y = 1, z = 1;  // blocks
   int threads = 256;

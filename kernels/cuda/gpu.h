@@ -24,7 +24,7 @@
 namespace narrows::gpu {
 
 // Raised whenever a struct below changes.
-inline constexpr std::int32_t kVersion = 1;
+inline constexpr std::int32_t kVersion = 2;
 inline constexpr const char* kEntry = "narrows_gpu_api";
 
 // Between memories, by the copy engines or, on the device, by its own.

@@ -28,7 +28,8 @@ struct Matmul {
 // c(m, n) = a(m, k) b(n, k)^T in E4M3 with scales (deepseek2024 §3.3): a's a number each 1x128 of
 // k, b's a number each 128x128 or, for weight gradients, each 1x128 too. Scales of 1x128 lie
 // (k / 128, rows), of 128x128 (n / 128 rounded up, k / 128 rounded up to a multiple of 4): see
-// Quantise. k and n are multiples of 16, m of 4. Hopper only (cuBLASLt 13.0).
+// Quantise. k and n are multiples of 16. By cuBLASLt on Hopper if m is a multiple of 4, else by our
+// own kernel.
 struct ScaledMatmul {
   static constexpr Verb kVerb = Verb::ScaledMatmul;
   Type out = Type::Bf16;
@@ -61,6 +62,29 @@ struct GroupedMatmul {
   void* w = nullptr;
   void* y = nullptr;
   float beta = 0;
+};
+
+// The same of experts, in one launch; `begin` as GroupedMatmul's.
+//   groups of rows   c (rows, n) = a (rows, k) b_e (n, k)^T + beta c, b (groups, n, k): Forward,
+//   and
+//                    InputGrad with b transposed; m is begin[groups]
+//   groups of sums   c_e (m, n) = a (m, sum) b (n, sum)^T + beta c_e, c (groups, m, n): WeightGrad;
+//                    k is begin[groups], and every group begins at a multiple of 128, so that no
+//                    scale is of two groups: pad with rows of zeros
+// Scales of b's 128x128 lie group by group. k and n are multiples of 16.
+struct GroupedScaledMatmul {
+  static constexpr Verb kVerb = Verb::GroupedScaledMatmul;
+  Type out = Type::Bf16;
+  bool groups_sum = false;
+  bool b_blocks = true;  // 128x128
+  std::int64_t groups = 0, m = 0, n = 0, k = 0;
+  const std::int64_t* begin = nullptr;
+  const std::uint8_t* a = nullptr;
+  const float* scale_a = nullptr;
+  const std::uint8_t* b = nullptr;
+  const float* scale_b = nullptr;
+  float beta = 0;
+  void* c = nullptr;
 };
 
 // Heads side by side in rows of tokens; strides in elements, multiples of 8.

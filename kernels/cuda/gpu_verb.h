@@ -15,6 +15,7 @@ enum class Verb : std::int32_t {
   Matmul,
   ScaledMatmul,
   GroupedMatmul,
+  GroupedScaledMatmul,
   Attention,
   AttentionGrad,
   Norm,

@@ -191,9 +191,10 @@ bool kernel_can(const GroupedMatmul& op) {
 bool library_is_better(const Context& context, const GroupedMatmul& op) {
   if (context.architecture / 10 != 9 || op.groups > kMostGroups) return false;
   const bool sums = op.pass == Pass::WeightGrad;
-  return loop_is_quicker(order_of(op, kTileSide), context.multiprocessors, [&](int e) {
+  const auto depth = [&](int e) {
     return sums ? static_cast<double>(op.begin[e + 1] - op.begin[e]) : 1.0;
-  });
+  };
+  return loop_is_quicker(order_of(op, kTileSide), context.multiprocessors, kShareOfWgmma, depth);
 }
 
 }  // namespace

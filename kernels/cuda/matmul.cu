@@ -248,13 +248,7 @@ const char* version_of(const MatmulLibrary* l) { return l == nullptr ? "" : l->v
 
 Code run(Context& context, const Matmul& op) { return run_row_major(context, op); }
 
-Code run(Context& context, const ScaledMatmul& op) {
-  if (op.n % 16 != 0 || op.k % 16 != 0 || op.m % 4 != 0) {
-    return refuse(context, Code::Unsupported,
-                  "scaled matmul: n and k in 16s and m in 4s, found %lld, %lld, %lld",
-                  static_cast<long long>(op.n), static_cast<long long>(op.k),
-                  static_cast<long long>(op.m));
-  }
+Code scaled_by_library(Context& context, const ScaledMatmul& op, std::int64_t pitch) {
   const int by_row = CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F;
   const int by_block = CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F;
   const Shape s{.in = CUDA_R_8F_E4M3,
@@ -264,8 +258,8 @@ Code run(Context& context, const ScaledMatmul& op) {
                 .m = op.n,
                 .n = op.m,
                 .k = op.k,
-                .stride_a = op.k,
-                .stride_b = op.k,
+                .stride_a = pitch,
+                .stride_b = pitch,
                 .stride_c = op.n,
                 .scale_a = op.b_blocks ? by_block : by_row,
                 .scale_b = by_row,

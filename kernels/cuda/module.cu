@@ -59,7 +59,12 @@ Code prepare(Context& context) {
   context.stream = stream;
   if (code != Code::Ok) return code;
   context.workspace_bytes = kWorkspaceBytes;
-  return verdict(context, cudaMalloc(&context.workspace, kWorkspaceBytes), "scratch memory");
+  code = verdict(context, cudaMalloc(&context.workspace, kWorkspaceBytes), "scratch memory");
+  if (code != Code::Ok) return code;
+  void* scratch = nullptr;
+  code = verdict(context, cudaMalloc(&scratch, kScratchBytes), "scratch memory");
+  context.scratch = static_cast<float*>(scratch);
+  return code;
 }
 
 void close(Context* context) {
@@ -71,6 +76,7 @@ void close(Context* context) {
     delete context->libraries;
   }
   if (context->workspace != nullptr) cudaFree(context->workspace);
+  if (context->scratch != nullptr) cudaFree(context->scratch);
   if (context->stream != nullptr) cudaStreamDestroy(stream_of(*context));
   delete context;
 }

@@ -82,12 +82,17 @@ constexpr int tile_height(const std::int64_t* begin, int groups) {
   return 2 * large > 3 * small ? kTileSide / 2 : kTileSide;
 }
 
-// Whether Hopper is quicker with one matmul of cuBLASLt a group, one after the other, than with all
-// tiles in one launch of mma.sync, which has five eighths of wgmma's rate there (luo2024). What the
-// loop loses is the multiprocessors that a group's last wave of tiles leaves idle. `depth` of a
-// group: what it sums over, 1 where that is the same for all.
+// mma.sync's share of wgmma's rate on Hopper, in 16 bits (luo2024); E4M3 it multiplies in 16 bits.
+inline constexpr double kShareOfWgmma = 0.625;
+inline constexpr double kShareOfWgmmaE4m3 = kShareOfWgmma / 2;
+
+// Whether Hopper is quicker with one matmul of cuBLASLt a group, one after the other, by wgmma,
+// than with all tiles in one launch at a `share` of its rate. What the loop loses is the
+// multiprocessors that a group's last wave of tiles leaves idle. `depth` of a group: what it sums
+// over, 1 where that is the same for all.
 template <typename Depth>
-constexpr bool loop_is_quicker(const TileOrder& order, int multiprocessors, const Depth& depth) {
+constexpr bool loop_is_quicker(const TileOrder& order, int multiprocessors, double share,
+                               const Depth& depth) {
   double loop = 0, launch = 0;
   for (int e = 0; e < order.groups; ++e) {
     const std::int64_t down = order.before[e + 1] - order.before[e];
@@ -95,7 +100,7 @@ constexpr bool loop_is_quicker(const TileOrder& order, int multiprocessors, cons
     loop += depth(e) * static_cast<double>(tiles_in(tiles, multiprocessors));
     launch += depth(e) * static_cast<double>(tiles) / multiprocessors;
   }
-  return loop < launch / 0.625;
+  return loop < launch / share;
 }
 
 }  // namespace narrows::gpu

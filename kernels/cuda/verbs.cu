@@ -27,10 +27,11 @@ Code dispatch(Context& context, Verb verb, const void* op, std::size_t bytes) {
 }  // namespace
 
 Code run_verb(Context& context, Verb verb, const void* op, std::size_t op_bytes) {
-  return dispatch<Matmul, ScaledMatmul, GroupedMatmul, Attention, AttentionGrad, Norm, NormGrad,
-                  SwiGlu, SwiGluGrad, Rotation, KeyAssembly, KeyAssemblyGrad, Router, RouterGrad,
-                  PickRows, SumRows, ScatterRows, Add, Cast, PartialSoftmax, LossGrad, AdamW,
-                  SumOfSquares, Quantise, Copy, Collective>(context, verb, op, op_bytes);
+  return dispatch<Matmul, ScaledMatmul, GroupedMatmul, GroupedScaledMatmul, Attention,
+                  AttentionGrad, Norm, NormGrad, SwiGlu, SwiGluGrad, Rotation, KeyAssembly,
+                  KeyAssemblyGrad, Router, RouterGrad, PickRows, SumRows, ScatterRows, Add, Cast,
+                  PartialSoftmax, LossGrad, AdamW, SumOfSquares, Quantise, Copy, Collective>(
+      context, verb, op, op_bytes);
 }
 
 }  // namespace narrows::gpu

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/large_memory.h"
 #include "comm/operation.h"
 
 namespace narrows {
@@ -16,6 +17,39 @@ namespace {
 
 constexpr std::int64_t kLookEvery = 20'000'000;  // nanoseconds
 constexpr std::uint64_t kTags = 1u << 30;        // Open MPI's and MPICH's upper bounds are above
+
+// Half of a message.
+struct Half {
+  MPI_Request request = MPI_REQUEST_NULL;
+  int peer = 0;  // in the world
+  void* into = nullptr;
+  std::size_t bytes = 0;
+  LargeVector<std::byte> room;  // where a reduction's contribution arrives
+  bool is_here = false;
+};
+
+Half& half_of(void* at) { return *static_cast<Half*>(at); }
+
+// Halves that wait to be used again, so that nothing is allocated in the steady state: those with
+// room stand apart.
+class Halves {
+ public:
+  Half* take(std::size_t room) {
+    std::vector<std::unique_ptr<Half>>& from = room > 0 ? roomy_ : plain_;
+    std::unique_ptr<Half> half = from.empty() ? std::make_unique<Half>() : std::move(from.back());
+    if (!from.empty()) from.pop_back();
+    if (half->room.size() < room) half->room = LargeVector<std::byte>(room);
+    half->request = MPI_REQUEST_NULL;
+    half->is_here = false;
+    return half.release();
+  }
+  void give_back(Half* half) {
+    (half->room.empty() ? plain_ : roomy_).push_back(std::unique_ptr<Half>(half));
+  }
+
+ private:
+  std::vector<std::unique_ptr<Half>> plain_, roomy_;
+};
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -47,19 +81,8 @@ class MpiCommunicator final : public Communicator {
  private:
   MpiWorld::State& world_;  // borrows
   MPI_Comm comm_;
+  Halves halves_;
 };
-
-// Half of a message. `room` is where a reduction's contribution arrives.
-struct Half {
-  MPI_Request request = MPI_REQUEST_NULL;
-  int peer = 0;  // in the world
-  void* into = nullptr;
-  std::size_t bytes = 0;
-  std::vector<std::byte> room;
-  bool is_here = false;
-};
-
-Half& half_of(void* at) { return *static_cast<Half*>(at); }
 
 int count_of(std::size_t bytes) {
   ASSERT(bytes <= static_cast<std::size_t>(std::numeric_limits<int>::max()));
@@ -68,22 +91,21 @@ int count_of(std::size_t bytes) {
 
 Communicator::Ticket MpiCommunicator::post_send(int peer, std::uint64_t tag, const void* data,
                                                 std::size_t bytes) {
-  std::unique_ptr<Half> half = std::make_unique<Half>();
+  Half* const half = halves_.take(0);
   MPI_Isend(data, count_of(bytes), MPI_BYTE, peer, static_cast<int>(tag % kTags), comm_,
             &half->request);
-  return {half.release()};
+  return {half};
 }
 
 Communicator::Ticket MpiCommunicator::post_receive(int peer, std::uint64_t tag, void* into,
                                                    std::size_t bytes) {
-  std::unique_ptr<Half> half = std::make_unique<Half>();
-  if (into == nullptr) half->room.resize(std::max<std::size_t>(1, bytes));
+  Half* const half = halves_.take(into == nullptr ? std::max<std::size_t>(1, bytes) : 0);
   half->into = into != nullptr ? into : half->room.data();
   half->bytes = bytes;
   half->peer = members()[static_cast<std::size_t>(peer)];
   MPI_Irecv(half->into, count_of(bytes), MPI_BYTE, peer, static_cast<int>(tag % kTags), comm_,
             &half->request);
-  return {half.release()};
+  return {half};
 }
 
 Result<const void*> MpiCommunicator::arrived(Ticket receive) {
@@ -109,13 +131,13 @@ Result<const void*> MpiCommunicator::arrived(Ticket receive) {
   return half.into;
 }
 
-void MpiCommunicator::consumed(Ticket receive) { delete &half_of(receive.at); }
+void MpiCommunicator::consumed(Ticket receive) { halves_.give_back(&half_of(receive.at)); }
 
 Result<bool> MpiCommunicator::sent(Ticket send) {
   Half& half = half_of(send.at);
   int flag = 0;
   MPI_Test(&half.request, &flag, MPI_STATUS_IGNORE);
-  if (flag) delete &half;
+  if (flag) halves_.give_back(&half);
   return flag != 0;
 }
 
@@ -127,7 +149,7 @@ void MpiCommunicator::cancel(Ticket ticket, bool) {
     MPI_Request_free(&half.request);
     return;
   }
-  delete &half;
+  halves_.give_back(&half);
 }
 
 Status MpiCommunicator::health(const Operation& waiting, bool is_owner) {

@@ -91,21 +91,21 @@ Result<bool> Operation::try_step(const Step& step, std::size_t i) {
   return true;
 }
 
-// Whether anything moved. Reductions wait for those that stand before them.
+// Whether anything moved. Reductions wait for those that stand before them. While a message is
+// awaited nobody asks whether one's own have left: to ask is to drive the transport once more.
 Result<bool> Operation::try_round() {
   const std::size_t begin = round == 0 ? 0 : program.rounds[round - 1];
-  bool moved = false;
-  bool reductions_wait = false;
-  for (std::size_t i = first_open; i < step_done.size(); ++i) {
-    if (step_done[i]) continue;
-    const Step& step = program.steps[begin + i];
-    const bool reduces = adds_up(step);
-    if (reduces && reductions_wait) continue;
-    if (TRY(try_step(step, i))) {
-      step_done[i] = 1;
-      moved = true;
-    } else if (reduces) {
-      reductions_wait = true;
+  bool moved = false, awaits = false, reductions_wait = false;
+  for (const bool sends : {false, true}) {
+    for (std::size_t i = first_open; i < step_done.size() && !(sends && awaits); ++i) {
+      const Step& step = program.steps[begin + i];
+      if (step_done[i] || (step.kind == Step::Kind::Send) != sends) continue;
+      const bool reduces = adds_up(step);
+      const bool done = !(reduces && reductions_wait) && TRY(try_step(step, i));
+      step_done[i] = done;
+      moved = moved || done;
+      awaits = awaits || !done;
+      reductions_wait = reductions_wait || (reduces && !done);
     }
   }
   while (first_open < step_done.size() && step_done[first_open]) ++first_open;

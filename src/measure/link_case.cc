@@ -53,7 +53,7 @@ void LinkBench::add_cases(Communicator& group, Bytes largest, const std::string&
 BenchTask LinkBench::task_of(Communicator& group, const LinkMeasurement& what) {
   const auto all = static_cast<std::int64_t>(what.bytes / (4 * byte));
   const std::int64_t piece = all / group.size();
-  const auto part = [](std::vector<float>& memory, std::int64_t count) {
+  const auto part = [](LargeVector<float>& memory, std::int64_t count) {
     return Buffer(memory.data(), count, Element::F32);
   };
   const Buffer from = part(from_, all), to = part(to_, all);

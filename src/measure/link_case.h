@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/large_memory.h"
 #include "comm/communicator.h"
 #include "measure/bench.h"
 #include "measurement/observation.h"
@@ -34,7 +35,7 @@ class LinkBench {
   BenchTask task_of(Communicator& group, const LinkMeasurement& what);
 
   std::vector<std::unique_ptr<Communicator>> groups_;
-  std::vector<float> from_, to_;
+  LargeVector<float> from_, to_;
   std::vector<LinkCase> cases_;
 };
 

@@ -59,38 +59,80 @@ Extents scaled_extents(Direction direction, const Extents& e) {
   return {e.n, e.k, e.m};
 }
 
+// Rows along the sum in E4M3, `matrices` of them.
+struct Quantised {
+  const std::uint8_t* bytes;
+  const float* scales;
+};
+Result<Quantised> quantised(Site& site, std::int64_t matrices, std::int64_t rows, std::int64_t sum,
+                            bool blocks) {
+  const std::int64_t each =
+      blocks ? gpu::tiles_of(rows) * gpu::block_scale_stride(sum) : gpu::tiles_of(sum) * rows;
+  const std::int64_t numbers = matrices * rows * sum;
+  auto* const from = static_cast<std::uint16_t*>(TRY(site.numbers(kBf16, numbers)));
+  std::uint8_t* const bytes = TRY(site.bytes(numbers));
+  float* const scales = TRY(site.floats(matrices * each));
+  for (std::int64_t i = 0; i < matrices; ++i) {
+    TRY(site.once(gpu::Quantise{kBf16, blocks ? gpu::Tiles::Blocks : gpu::Tiles::Rows,
+                                from + i * rows * sum, rows, sum, bytes + i * rows * sum,
+                                scales + i * each}));
+  }
+  return Quantised{bytes, scales};
+}
+
 Samples scaled(Site& site, const GpuWork& work, const Extents& shape) {
-  if (work.matmul.groups > 1) return unsupported("a grouped matmul in fp8: no kernel yet");
   const Extents e = scaled_extents(work.direction, shape);
   const bool blocks = work.direction != Direction::WeightGrad;
-  const std::int64_t tiles = gpu::tiles_of(e.k);
   const Type out = blocks ? kBf16 : kF32;
-  void* a = TRY(site.numbers(kBf16, e.m * e.k));
-  void* b = TRY(site.numbers(kBf16, e.n * e.k));
-  std::uint8_t* a8 = TRY(site.bytes(e.m * e.k));
-  std::uint8_t* b8 = TRY(site.bytes(e.n * e.k));
-  float* scale_a = TRY(site.floats(tiles * e.m));
-  float* scale_b =
-      TRY(site.floats(blocks ? gpu::tiles_of(e.n) * gpu::block_scale_stride(e.k) : tiles * e.n));
-  const gpu::Tiles of_b = blocks ? gpu::Tiles::Blocks : gpu::Tiles::Rows;
-  TRY(site.once(gpu::Quantise{kBf16, gpu::Tiles::Rows, a, e.m, e.k, a8, scale_a}));
-  TRY(site.once(gpu::Quantise{kBf16, of_b, b, e.n, e.k, b8, scale_b}));
+  const Quantised a = TRY(quantised(site, 1, e.m, e.k, false));
+  const Quantised b = TRY(quantised(site, 1, e.n, e.k, blocks));
   void* c = TRY(site.numbers(out, e.m * e.n));
-  const gpu::ScaledMatmul op{out, blocks, e.m, e.n, e.k, a8, scale_a, b8, scale_b, 0, c};
-  return site.time(op);
+  return site.time(
+      gpu::ScaledMatmul{out, blocks, e.m, e.n, e.k, a.bytes, a.scales, b.bytes, b.scales, 0, c});
+}
+
+// Groups of even rows. Where a group is summed over it is padded to whole scales, as in training.
+Samples grouped_scaled(Site& site, const GpuWork& work, const Extents& shape) {
+  const std::int64_t groups = work.matmul.groups;
+  const bool sums = work.direction == Direction::WeightGrad;
+  std::vector<std::int64_t> begin = {0};
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const std::int64_t rows = shape.m * (g + 1) / groups - shape.m * g / groups;
+    begin.push_back(begin.back() + (sums ? 128 * gpu::tiles_of(rows) : rows));
+  }
+  const Extents e = scaled_extents(work.direction, {begin.back(), shape.n, shape.k});
+  const Type out = sums ? kF32 : kBf16;
+  const Quantised a = TRY(quantised(site, 1, e.m, e.k, false));
+  const Quantised b = TRY(quantised(site, sums ? 1 : groups, e.n, e.k, !sums));
+  return site.time(
+      gpu::GroupedScaledMatmul{.out = out,
+                               .groups_sum = sums,
+                               .b_blocks = !sums,
+                               .groups = groups,
+                               .m = e.m,
+                               .n = e.n,
+                               .k = e.k,
+                               .begin = begin.data(),
+                               .a = a.bytes,
+                               .scale_a = a.scales,
+                               .b = b.bytes,
+                               .scale_b = b.scales,
+                               .c = TRY(site.numbers(out, (sums ? groups : 1) * e.m * e.n))});
 }
 
 }  // namespace
 
 Samples matmul(Site& site, const GpuWork& work) {
   const Extents e{static_cast<std::int64_t>(work.matmul.m.expected), work.matmul.n, work.matmul.k};
-  if (work.recipe == Recipe::Fp8Block) return scaled(site, work, e);
+  const bool is_grouped = work.matmul.groups > 1;
+  if (work.recipe == Recipe::Fp8Block)
+    return is_grouped ? grouped_scaled(site, work, e) : scaled(site, work, e);
   if (work.recipe != Recipe::Bf16 && work.recipe != Recipe::F32) {
     return unsupported("a matmul in " + to_string(work.recipe) +
                        ": expected f32, bf16 or fp8-block");
   }
   const Type type = work.recipe == Recipe::F32 ? kF32 : kBf16;
-  return work.matmul.groups > 1 ? grouped(site, work, type, e) : dense(site, work, type, e);
+  return is_grouped ? grouped(site, work, type, e) : dense(site, work, type, e);
 }
 
 }  // namespace narrows::gpu_site

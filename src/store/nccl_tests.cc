@@ -9,6 +9,7 @@
 #include <array>
 #include <map>
 
+#include "measurement/link_rates.h"
 #include "store/device_names.h"
 #include "store/foreign_logs.h"
 #include "store/lines.h"
@@ -16,24 +17,18 @@
 namespace narrows {
 namespace {
 
-// `bus`: what the program multiplies the algorithm's bandwidth by for n ranks.
 struct Program {
   std::string_view name;
   CollectiveKind what;
-  double (*bus)(double n);
 };
 
-double once(double) { return 1; }
-double share(double n) { return (n - 1) / n; }
-double twice(double n) { return 2 * (n - 1) / n; }
-
 constexpr std::array<Program, 6> kPrograms{{
-    {"all_reduce_perf", CollectiveKind::AllReduce, twice},
-    {"all_gather_perf", CollectiveKind::AllGather, share},
-    {"reduce_scatter_perf", CollectiveKind::ReduceScatter, share},
-    {"alltoall_perf", CollectiveKind::AllToAll, share},
-    {"broadcast_perf", CollectiveKind::Broadcast, once},
-    {"sendrecv_perf", CollectiveKind::SendRecv, once},
+    {"all_reduce_perf", CollectiveKind::AllReduce},
+    {"all_gather_perf", CollectiveKind::AllGather},
+    {"reduce_scatter_perf", CollectiveKind::ReduceScatter},
+    {"alltoall_perf", CollectiveKind::AllToAll},
+    {"broadcast_perf", CollectiveKind::Broadcast},
+    {"sendrecv_perf", CollectiveKind::SendRecv},
 }};
 
 const Program* program_in(std::string_view text) {
@@ -159,7 +154,7 @@ class Reader {
 
   // Two printed decimals bound what the ratio may be.
   Status check_ratio(double rate, double bus, int ranks) const {
-    const double wanted = program_->bus(ranks);
+    const double wanted = bus_share(program_->what, ranks);
     const double slack = 0.006 * (1 + wanted);
     if (bus > wanted * rate + slack || bus < wanted * rate - slack) {
       const double relative = rate > 0 ? bus / rate : 0;

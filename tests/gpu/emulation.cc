@@ -3,6 +3,7 @@
 
 #include <ucontext.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -247,6 +248,13 @@ void await_copies(int pending) {
 }  // namespace emulated
 
 std::uint8_t to_e4m3(float x) { return e4m3_of(x); }
+float e4m3_value(std::uint32_t byte) {
+  const int exponent = static_cast<int>(byte >> 3 & 15u), mantissa = static_cast<int>(byte & 7u);
+  if ((byte & 0x7fu) == 0x7fu) return std::nanf("");
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                   : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  return (byte & 0x80u) != 0 ? -size : size;
+}
 
 namespace {
 
@@ -284,22 +292,43 @@ void load_transposed(std::uint32_t (&out)[4], const void* row) {
 
 namespace {
 
+float f16_value(std::uint32_t bits) {
+  const int exponent = static_cast<int>(bits >> 10 & 31u),
+            mantissa = static_cast<int>(bits & 1023u);
+  if (exponent == 31) return mantissa == 0 ? HUGE_VALF : std::nanf("");
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
+                                   : std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
+  return (bits & 0x8000u) != 0 ? -size : size;
+}
+// Of numbers that f16 holds.
+std::uint32_t f16_bits(float x) {
+  for (std::uint32_t bits = 0; bits < 0x8000u; ++bits) {
+    if (f16_value(bits) == std::fabs(x)) return bits | (std::signbit(x) ? 0x8000u : 0u);
+  }
+  return 0x7fffu;
+}
+std::array<std::uint16_t, 256> all_e4m3() {
+  std::array<std::uint16_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte)
+    table[byte] = static_cast<std::uint16_t>(f16_bits(e4m3_value(byte)));
+  return table;
+}
+
 // A (16, 16) and B (16, 8) of the fragments in device.cuh: the register that holds a pair of k.
 std::uint32_t word(const emulated::Shown& lane, int index) {
   return static_cast<std::uint32_t>(lane.words[index / 2] >> (32 * (index % 2)));
 }
-float a_of(const emulated::Shown* all, int row, int k) {
+std::uint32_t a_bits(const emulated::Shown* all, int row, int k) {
   const int lane = row % 8 * 4 + k % 8 / 2;
-  return bf16_value(word(all[lane], row / 8 + k / 8 * 2) >> (16 * (k % 2)));
+  return word(all[lane], row / 8 + k / 8 * 2) >> (16 * (k % 2)) & 0xffffu;
 }
-float b_of(const emulated::Shown* all, int k, int column) {
+std::uint32_t b_bits(const emulated::Shown* all, int k, int column) {
   const int lane = column * 4 + k % 8 / 2;
-  return bf16_value(word(all[lane], 4 + k / 8) >> (16 * (k % 2)));
+  return word(all[lane], 4 + k / 8) >> (16 * (k % 2)) & 0xffffu;
 }
 
-}  // namespace
-
-void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+template <float (*kValue)(std::uint32_t)>
+void multiply_as(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   const auto both = [](std::uint32_t low, std::uint32_t high) {
     return low | static_cast<std::uint64_t>(high) << 32;
   };
@@ -309,10 +338,29 @@ void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std:
   for (int i = 0; i < 4; ++i) {
     double sum = 0;
     for (int k = 0; k < 16; ++k) {
-      sum += static_cast<double>(a_of(all, g + i / 2 * 8, k)) * b_of(all, k, 2 * t + i % 2);
+      sum += static_cast<double>(kValue(a_bits(all, g + i / 2 * 8, k))) *
+             kValue(b_bits(all, k, 2 * t + i % 2));
     }
     d[i] += static_cast<float>(sum);
   }
+}
+
+}  // namespace
+
+void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  multiply_as<bf16_value>(d, a, b0, b1);
+}
+void multiply_f16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  multiply_as<f16_value>(d, a, b0, b1);
+}
+
+void widen_e4m3(std::uint32_t bytes, std::uint32_t& low, std::uint32_t& high) {
+  static const std::array<std::uint16_t, 256> table = all_e4m3();
+  const auto pair = [](std::uint32_t two) {
+    return table[two & 0xffu] | static_cast<std::uint32_t>(table[two >> 8 & 0xffu]) << 16;
+  };
+  low = pair(bytes);
+  high = pair(bytes >> 16);
 }
 
 }  // namespace narrows::gpu

@@ -104,6 +104,7 @@ inline std::uint32_t pack_bf16(float low, float high) {
 }
 
 std::uint8_t to_e4m3(float x);
+float e4m3_value(std::uint32_t byte);
 
 inline void copy_async(void* to, const void* from, bool valid) {
   emulated::copy_async(to, from, valid);
@@ -117,6 +118,8 @@ void await_copies() {
 void load_matrices(std::uint32_t (&out)[4], const void* row);
 void load_transposed(std::uint32_t (&out)[4], const void* row);
 void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+void multiply_f16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+void widen_e4m3(std::uint32_t bytes, std::uint32_t& low, std::uint32_t& high);
 
 template <typename... Parameters, typename... Arguments>
 const char* launch(void (*kernel)(Parameters...), const Launch& how, void*,
