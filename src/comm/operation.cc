@@ -165,10 +165,14 @@ void Operation::fail(Error error) {
 int Operation::awaited() const {
   if (finished || !round_is_posted || round >= program.rounds.size()) return -1;
   const std::size_t begin = round == 0 ? 0 : program.rounds[round - 1];
+  int receiver = -1;
   for (std::size_t i = first_open; i < step_done.size(); ++i) {
-    if (!step_done[i]) return program.steps[begin + i].peer;
+    if (step_done[i]) continue;
+    const Step& step = program.steps[begin + i];
+    if (step.kind != Step::Kind::Send) return step.peer;
+    if (receiver < 0) receiver = step.peer;
   }
-  return -1;
+  return receiver;
 }
 
 }  // namespace narrows

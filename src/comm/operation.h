@@ -39,7 +39,7 @@ struct Operation {
   bool advance();
   // Ends it with the error; what is posted is withdrawn.
   void fail(Error error);
-  // The peer that the first open message waits for, -1 if none.
+  // The peer that is waited for: of the first message to come, else to leave; -1 if none.
   int awaited() const;
 
  private:
