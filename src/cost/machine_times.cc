@@ -73,11 +73,14 @@ Estimate TimeCurve::at(double amount) const {
   const double slope = (mean(*right) - mean(*left)) / (right->first - left->first);
   const double line = mean(*left) + slope * (amount - left->first);
   if (!is_below && !is_beyond) return {line * sec, Basis::Interpolated, kBetween};
-  // Outside a line that falls or starts below nothing is noise: in proportion then.
+  // Two points that lie close together, or fall, say more of noise than of the line: less never
+  // takes longer, nor is it quicker in proportion, and beyond the last point times grow in
+  // proportion, nearly.
   const auto& end = is_below ? *left : *right;
   const double proportional = mean(end) * amount / end.first;
-  const double time = is_below ? std::max(line, proportional)
-                               : (slope > 0 ? std::max(line, 0.8 * proportional) : proportional);
+  const double time = is_below    ? std::clamp(line, proportional, mean(end))
+                      : slope > 0 ? std::clamp(line, 0.8 * proportional, 1.25 * proportional)
+                                  : proportional;
   const bool is_near =
       amount * kReach >= points_.begin()->first && amount <= kReach * points_.rbegin()->first;
   return {time * sec, is_near ? Basis::Interpolated : Basis::Transferred, kBeyond};

@@ -74,6 +74,18 @@ TEST_CASE("machine times: a measured op has its time, between two the line joins
   CHECK(in_us(at(50)) == Approx(6));
 }
 
+TEST_CASE("machine times: two measurements side by side draw no line far from them") {
+  const auto at = [](Seconds first, Seconds second, double m) {
+    const KernelTimes times = times_of({matmul(10000, first), matmul(10001, second)});
+    return in_us(times.matmul(Recipe::F32, Direction::Forward, {exactly(m), 64, 32, 1}));
+  };
+  // A fall by a fifth within one row would be 2,000 times the first at 100.
+  CHECK(at(1000 * us, 800 * us, 100) == Approx(1000));
+  CHECK(at(1000 * us, 800 * us, 20000) == Approx(800 * 20000 / 10001.0));
+  CHECK(at(800 * us, 1000 * us, 100) == Approx(8));
+  CHECK(at(800 * us, 1000 * us, 20000) == Approx(1.25 * 1000 * 20000 / 10001.0));
+}
+
 TEST_CASE("machine times: repeated measurements of an op count with their mean") {
   const KernelTimes times = times_of({matmul(100, 10 * us), matmul(100, 14 * us)});
   CHECK(in_us(times.matmul(Recipe::F32, Direction::Forward, {exactly(100), 64, 32, 1})) ==
