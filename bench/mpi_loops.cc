@@ -4,18 +4,16 @@
 // there. Prints lines of collective, way, bytes, and microseconds: what a tenth of the samples stay
 // below, of the slowest process.
 //
-//   mpicxx -std=c++20 -O3 -march=native mpi_loops.cc -o mpi_loops && mpirun -np 2 ./mpi_loops
+//   mpicxx -O3 -march=native mpi_loops.cc -o mpi_loops && mpirun -np 2 ./mpi_loops
 //   [SAMPLES] [LARGEST]
 //
 // SPDX-License-Identifier: Apache-2.0
 #include <mpi.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -23,20 +21,9 @@ namespace {
 
 constexpr double kSample = 1e-3;  // seconds, at least
 
-// Zeros in large pages, as the runtime's memory is; for the life of the program.
-std::span<float> large(std::size_t count) {
-  constexpr std::size_t kPage = 2 << 20;
-  const std::size_t bytes = (count * sizeof(float) + kPage - 1) / kPage * kPage;
-  void* const memory = std::aligned_alloc(kPage, bytes);
-  madvise(memory, bytes, MADV_HUGEPAGE);
-  const std::span<float> floats(static_cast<float*>(memory), count);
-  std::fill(floats.begin(), floats.end(), 0.0f);
-  return floats;
-}
-
 struct Site {
   int rank = 0, size = 1;
-  std::span<float> from, to, room;
+  std::vector<float> from, to, room;
 };
 
 // Pieces of `count` floats: what `send` gives for each peer arrives where `receive` says. Sends are
@@ -143,8 +130,8 @@ int main(int argc, char** argv) {
   MPI_Comm_size(MPI_COMM_WORLD, &site.size);
   const int samples = argc > 1 ? std::max(1, std::atoi(argv[1])) : 15;
   const int largest = (argc > 2 ? std::max(1024, std::atoi(argv[2])) : 16 << 20) / 4;
-  for (std::span<float>* memory : {&site.from, &site.to, &site.room}) {
-    *memory = large(static_cast<std::size_t>(largest));
+  for (std::vector<float>* memory : {&site.from, &site.to, &site.room}) {
+    memory->assign(static_cast<std::size_t>(largest), 0.0f);
   }
   std::vector<Case> cases;
   for (int floats = 64; floats <= largest; floats *= 4)
