@@ -45,6 +45,17 @@ Result<OwnMeasurements> self_timing(int ranks) {
   return own;
 }
 
+// What a store of links or of a training's ops alone does not say.
+Status add_rates(OwnMeasurements& own, const LocalMachine& machine) {
+  OwnMeasurements rates = TRY(self_timing(machine.ranks));
+  for (Measurement& row : rates.kernels) {
+    row.chip = machine.chip;
+    own.kernels.push_back(std::move(row));
+  }
+  if (own.links.empty()) own.links = std::move(rates.links);
+  return {};
+}
+
 // Ranks are threads unless a launcher says otherwise: messages between processes count only where
 // nothing else was measured.
 void prefer_threads(std::vector<LinkMeasurement>& links) {
@@ -86,6 +97,10 @@ Result<LocalMeasured> load_local(const std::string& cluster, const std::optional
     local.words = fmt::format("kernels: {} of {}, {} of its links, in {}",
                               with_commas(static_cast<std::int64_t>(own.kernels.size())),
                               machine.chip, own.links.size(), own.path);
+    if (!has_rates(own.kernels)) {
+      TRY(add_rates(own, machine));
+      local.words += "; its rates from two seconds of copies and matmuls";
+    }
   }
   local.cluster = TRY(local_cluster(machine, own.kernels, own.links));
   const double slowest = pace_in(own.kernels).slowest;

@@ -77,6 +77,10 @@ std::vector<MeasuredCollective> curves_of(std::span<const LinkMeasurement> links
 
 }  // namespace
 
+bool has_rates(std::span<const Measurement> kernels) {
+  return best_rate(kernels, Recipe::F32) > FlopRate() && best_copy(kernels) > Bandwidth();
+}
+
 Result<Cluster> local_cluster(const LocalMachine& machine, std::span<const Measurement> kernels,
                               std::span<const LinkMeasurement> links) {
   const FlopRate wide = best_rate(kernels, Recipe::F32);

@@ -23,6 +23,10 @@ struct LocalMachine {
   int processors = 0;    // that the ranks share; 0 = one each
 };
 
+// Whether the machine's rates are among them: f32 matmuls and copies. A training's own rows, which
+// `tune` keeps, have no copies.
+bool has_rates(std::span<const Measurement> kernels);
+
 // Rates: the most that a forward matmul of each format, a copy and a message reached; a cluster of
 // two ranks or more whose links were not measured takes the copy's rate and 5 us. Where ranks
 // outnumber processors a rank has so much of a multiprocessor: its times are those of ranks that

@@ -62,6 +62,15 @@ TEST_CASE("local cluster: rates are the best that were seen, memory an equal par
   CHECK(cluster->levels[0].usable.value / (GB / sec) == Approx(20));
 }
 
+TEST_CASE("local cluster: ops of a training alone are no rates") {
+  const Measurement f32 = kKernels[0], bf16 = kKernels[2], moved = kKernels[3];
+  CHECK(has_rates(kKernels));
+  CHECK(has_rates(std::vector{f32, moved}));
+  CHECK_FALSE(has_rates(std::vector{f32, bf16}));
+  CHECK_FALSE(has_rates(std::vector{bf16, moved}));
+  CHECK_FALSE(has_rates({}));
+}
+
 TEST_CASE("local cluster: links are the measured ones, of several of a size the median") {
   const std::vector<LinkMeasurement> links = {link(CollectiveKind::SendRecv, 2, 1 * KiB, 2 * us),
                                               link(CollectiveKind::SendRecv, 2, 1 * MiB, 100 * us),
